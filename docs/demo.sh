@@ -1,0 +1,50 @@
+#!/bin/sh
+# The whole way, shown on a new project: copier copy, make setup, run the notebook, commit it, and,
+# where a container engine answers, build and run the image.
+# Usage: BIN=<folder with copier> sh docs/demo.sh PROJECT     (PROJECT is replaced)
+set -eu
+
+template=$PWD
+project=${1:?usage: demo.sh PROJECT}
+export GIT_AUTHOR_NAME="Demo" GIT_AUTHOR_EMAIL="demo@example.org"
+export GIT_COMMITTER_NAME="Demo" GIT_COMMITTER_EMAIL="demo@example.org"
+
+step() { printf '\n\033[1m== %s\033[0m\n' "$1"; }
+show() { printf '$ %s\n' "$*"; "$@"; }
+
+step "1. Make a project"
+rm -rf "$project"
+show "$BIN/copier" copy --quiet --defaults --vcs-ref HEAD "$template" "$project"
+cd "$project"
+show git init --quiet --initial-branch main
+show git add .
+show git commit --quiet --message "Start the project"
+
+step "2. Install exactly what its lock says, and the git hooks"
+show make setup
+
+step "3. Run the notebook, so that it holds a table, a plot and execution counts"
+show .venv/bin/jupyter execute --inplace notebooks/quickstart.ipynb
+
+step "4. Commit it: the hook takes the outputs away and stops the commit"
+if show git commit --all --quiet --message "Run the notebook"; then
+  echo "The hook let the outputs through." >&2
+  exit 1
+fi
+
+step "5. Change a word and commit again: this time there is nothing to take away"
+sed -i.bak 's/then replace it with your own/then make it yours/' notebooks/quickstart.ipynb
+rm notebooks/quickstart.ipynb.bak
+show git add --update
+show git commit --message "Make the notebook ours"
+if git show HEAD:notebooks/quickstart.ipynb | grep -q '"output_type"'; then
+  echo "The commit holds an output." >&2
+  exit 1
+fi
+
+step "6. Run the tests and the notebook"
+show make test
+
+step "Done"
+echo "A project with $(git ls-files | wc -l | tr -d ' ') files is in $project. The notebook ran, and git holds none of its outputs."
+echo "Next: cd $project && make lab"

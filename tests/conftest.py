@@ -1,0 +1,111 @@
+"""What all tests share: a clean environment, a released copy of the template, and projects made of it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from plumbum import local
+
+ROOT = Path(__file__).parent.parent
+QUESTIONS = {
+    name: question
+    for name, question in yaml.safe_load((ROOT / "copier.yml").read_text()).items()
+    if not name.startswith("_")
+}
+NEEDS_TRUST = {"_tasks", "_migrations", "_jinja_extensions"}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all-answers",
+        action="store_true",
+        help="every combination of answers, not only all pairs",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory):
+    """An empty HOME and no git settings; caches stay where they are, so nothing is fetched twice."""
+    home = tmp_path_factory.mktemp("home")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    settings = {
+        "HOME": str(home),
+        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(cache / "uv")),
+        "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(cache / "pip")),
+        "PRE_COMMIT_HOME": os.environ.get("PRE_COMMIT_HOME", str(cache / "pre-commit")),
+        "COPIER_SETTINGS_PATH": str(home / "settings.yml"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_AUTHOR_NAME": "Ada",
+        "GIT_AUTHOR_EMAIL": "ada@example.org",
+        "GIT_COMMITTER_NAME": "Ada",
+        "GIT_COMMITTER_EMAIL": "ada@example.org",
+    }
+    # A VIRTUAL_ENV or a git hook's GIT_DIR would reach the commands under test. Copier runs git
+    # through plumbum, which has its own copy of the environment.
+    for name in [n for n in os.environ if n.startswith("GIT_")] + ["VIRTUAL_ENV"]:
+        os.environ.pop(name, None)
+        local.env.pop(name, None)
+    os.environ.update(settings)
+    local.env.update(settings)
+
+
+@pytest.fixture(scope="session")
+def template(clean_environment, tmp_path_factory) -> Path:
+    """The working tree as a released template: a git repository with the tag v1.0.0."""
+    copy = tmp_path_factory.mktemp("template")
+    for part in ("includes", "locks", "template"):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "copier.yml", copy)
+    shutil.copy(ROOT / ".gitattributes", copy)
+    git(copy, "init", "--quiet", "--initial-branch", "main")
+    git(copy, "add", ".")
+    git(copy, "commit", "--quiet", "--message", "Release")
+    git(copy, "tag", "v1.0.0")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def render(template, copie_session):
+    """Make a project of some answers, in this process.
+
+    pytest-copie trusts any template, keeps exceptions to itself and ignores unknown answers; this
+    does not.
+    """
+    unsafe = NEEDS_TRUST & yaml.safe_load((template / "copier.yml").read_text()).keys()
+    assert not unsafe, f"copier.yml has {unsafe}, for which users would have to type --trust"
+
+    def render(**answers) -> Path:
+        unknown = answers.keys() - QUESTIONS.keys()
+        assert not unknown, f"copier.yml has no such questions: {unknown}"
+        result = copie_session.copy(extra_answers=answers, template_dir=template)
+        if result.exception:
+            raise result.exception
+        return result.project_dir
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def projects(render):
+    """Projects that are set up and committed, one for each stack; tests work on clones of them."""
+    made = {}
+
+    def project(stack: str = "data-science") -> Path:
+        if stack not in made:
+            made[stack] = render(stack=stack)
+            git(made[stack], "init", "--quiet", "--initial-branch", "main")
+            git(made[stack], "add", ".")
+            git(made[stack], "commit", "--quiet", "--message", "Start the project")
+            subprocess.run(["make", "setup"], cwd=made[stack], check=True)
+        return made[stack]
+
+    return project
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
