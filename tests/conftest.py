@@ -2,19 +2,14 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from plumbum import local
 
-ROOT = Path(__file__).parent.parent
-QUESTIONS = {
-    name: question
-    for name, question in yaml.safe_load((ROOT / "copier.yml").read_text()).items()
-    if not name.startswith("_")
-}
+from support import QUESTIONS, ROOT, commit_all, git, run
+
 NEEDS_TRUST = {"_tasks", "_migrations", "_jinja_extensions"}
 
 
@@ -61,9 +56,7 @@ def template(clean_environment, tmp_path_factory) -> Path:
         shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "copier.yml", copy)
     shutil.copy(ROOT / ".gitattributes", copy)
-    git(copy, "init", "--quiet", "--initial-branch", "main")
-    git(copy, "add", ".")
-    git(copy, "commit", "--quiet", "--message", "Release")
+    commit_all(copy, "Release")
     git(copy, "tag", "v1.0.0")
     return copy
 
@@ -97,15 +90,8 @@ def projects(render):
     def project(stack: str = "data-science") -> Path:
         if stack not in made:
             made[stack] = render(stack=stack)
-            git(made[stack], "init", "--quiet", "--initial-branch", "main")
-            git(made[stack], "add", ".")
-            git(made[stack], "commit", "--quiet", "--message", "Start the project")
-            subprocess.run(["make", "setup"], cwd=made[stack], check=True)
+            commit_all(made[stack])
+            run("make", "setup", cwd=made[stack])
         return made[stack]
 
     return project
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,98 @@
+"""The whole way of a project, for each stack, with nothing but the commands that a person types."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import choices, commit_all, git, pins, run
+
+NOTEBOOK = "notebooks/quickstart.ipynb"
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(stack, marks=pytest.mark.xdist_group(f"life-{stack}"))
+        for stack in choices("stack")
+    ],
+)
+def project(request, template, tmp_path_factory) -> Path:
+    """A project as the README makes it: copied by the command line, committed, set up."""
+    folder = tmp_path_factory.mktemp("life") / "my-project"
+    answers = ["--data", f"stack={request.param}"]
+    run(BIN / "copier", "copy", "--defaults", *answers, template, folder)
+    commit_all(folder)
+    run("make", "setup", cwd=folder)
+    return folder
+
+
+def test_an_executed_notebook_is_committed_without_outputs(project):
+    run(".venv/bin/jupyter", "execute", "--inplace", NOTEBOOK, cwd=project)
+    assert outputs((project / NOTEBOOK).read_text())
+    add_a_cell(project / NOTEBOOK, "See also the README.")
+
+    first = run("git", "commit", "--all", "--message", "Run it", cwd=project, fails=True)
+    assert NOTEBOOK in first.stdout + first.stderr
+    assert git(project, "rev-list", "--count", "HEAD").strip() == "1"
+
+    run("git", "commit", "--all", "--message", "Run it", cwd=project)
+    committed = git(project, "show", f"HEAD:{NOTEBOOK}")
+    assert not outputs(committed)
+    assert "See also the README." in committed
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_the_tests_and_the_checks_of_a_new_project_pass(project):
+    tests = run("make", "test", cwd=project)
+    assert "4 passed" in tests.stdout
+    run("make", "lint", cwd=project)
+
+
+def test_the_package_answers_on_the_command_line(project):
+    (script,) = {"my-ai-project"} & {path.name for path in (project / ".venv/bin").iterdir()}
+    answer = run(f".venv/bin/{script}", "--help", cwd=project)
+    assert "yearly curve" in answer.stdout
+
+
+def test_pip_alone_installs_the_lock(project, tmp_path):
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    pip = [tmp_path / "venv/bin/python", "-m", "pip"]
+    run(*pip, "install", "--require-hashes", "-r", project / "requirements.txt")
+    installed = run(*pip, "freeze").stdout.splitlines()
+    locked = pins((project / "requirements.txt").read_text())
+    assert set(installed) <= locked
+    assert len(installed) == len({pin.split("==")[0] for pin in locked})
+
+
+def test_the_commands_of_pip_tools_work_on_the_same_files(project, tmp_path):
+    copy = tmp_path / "copy"
+    run("git", "clone", "--quiet", project, copy)
+    options = ["--quiet", "--no-emit-index-url", "--no-emit-options"]
+    for arguments in (
+        ["requirements.in"],
+        ["--constraint=requirements.txt", "dev-requirements.in"],
+        ["--upgrade", "requirements.in"],
+        ["--upgrade", "--constraint=requirements.txt", "dev-requirements.in"],
+    ):
+        run(BIN / "pip-compile", *options, *arguments, cwd=copy)
+        for lock in ("requirements.txt", "dev-requirements.txt"):
+            before = pins((project / lock).read_text())
+            after = pins((copy / lock).read_text())
+            assert after
+            if "--upgrade" not in arguments:
+                assert after <= before
+
+
+def add_a_cell(notebook: Path, text: str) -> None:
+    content = json.loads(notebook.read_text())
+    cell = {"cell_type": "markdown", "id": "more", "metadata": {}, "source": [text]}
+    content["cells"].append(cell)
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def outputs(notebook: str) -> list:
+    cells = json.loads(notebook)["cells"]
+    return [c for c in cells if c.get("outputs") or c.get("execution_count")]
