@@ -84,17 +84,23 @@ def install(version: str) -> None:
     if python_version(VENV_PYTHON) != version:
         python = find_python(version)
         if python_version(VENV_PYTHON) != python_version(python):
-            print(f"Creating .venv with Python {python_version(python)}", flush=True)
-            if uv := find_uv():
-                run(uv, "venv", "--quiet", "--clear", "--python", python, ".venv")
-            else:
-                run(python, "-m", "venv", "--clear", ".venv")
+            create_venv(python)
     uv = find_uv() or install_uv()
     run(uv, "pip", "sync", "--python", VENV_PYTHON, "--require-hashes", *LOCKS.values())
     if "[build-system]" in read(pyproject()):
         # The build backend is in the lock: nothing is resolved or downloaded.
         options = ["--quiet", "--no-deps", "--no-build-isolation"]
         run(uv, "pip", "install", "--python", VENV_PYTHON, *options, "--editable", ".")
+
+
+def create_venv(python: str) -> None:
+    """Make an empty .venv, without pip if the machine has a uv."""
+    print(f"Creating .venv with Python {python_version(python)}", flush=True)
+    uv = shutil.which("uv")
+    if uv and not Path(uv).is_relative_to(Path(".venv").absolute()):
+        run(uv, "venv", "--quiet", "--clear", "--python", python, ".venv")
+    else:
+        run(python, "-m", "venv", "--clear", ".venv")
 
 
 def find_python(version: str) -> str:
@@ -110,10 +116,15 @@ def find_python(version: str) -> str:
         subprocess.run([uv, "python", "install", version], check=False)
         if python := output(uv, "python", "find", "--managed-python", version):
             return python
+    missing = f"Python {version} is not on this machine"
+    if sys.version_info < tuple(map(int, oldest_python().split("."))):
+        sys.exit(
+            f"{missing}, and the lock covers none before {oldest_python()}: install it, or uv."
+        )
+    here = python_version(sys.executable)
     print(
-        f"Python {version} is not on this machine. Going on with {python_version(sys.executable)},"
-        f" which the lock covers too; for the image's own, install Python {version} or uv,"
-        " then run this again.",
+        f"{missing}: using {here}, which the lock covers too. To have the Python of the image here,"
+        f" install {version} or uv and run this again.",
         file=sys.stderr,
     )
     return sys.executable
@@ -130,6 +141,7 @@ def install_uv() -> str:
     entry = re.search(r"^uv==(?:.*\\\n)*.*\n", read("dev-requirements.txt"), re.MULTILINE)
     if not entry:
         sys.exit("There is no uv: install it, or add it to dev-requirements.in and the lock.")
+    output(VENV_PYTHON, "-m", "ensurepip")
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder, "uv.txt")
         requirement.write_text(entry[0])
@@ -144,16 +156,13 @@ def lock(*options: str) -> None:
     Either both .txt files are renewed or none is: where a resolution fails, uv says why.
     """
     uv = find_uv() or sys.exit("There is no uv: run `make setup`.")
-    oldest_python = re.search(r'^requires-python = ">=([\d.]+)"', read(pyproject()), re.MULTILINE)
-    if not oldest_python:
-        sys.exit(f'{pyproject()} needs a line like requires-python = ">=3.11".')
     before = {lock_file: read(lock_file) for lock_file in LOCKS.values()}
     try:
         for source, lock_file in LOCKS.items():
             print(f"Resolving {source}", flush=True)
             run(
                 *(uv, "pip", "compile", "--quiet", source, "--output-file", lock_file),
-                *("--universal", "--python-version", oldest_python[1], "--generate-hashes"),
+                *("--universal", "--python-version", oldest_python(), "--generate-hashes"),
                 *("--custom-compile-command", "make lock", *options),
             )
     except BaseException:
@@ -216,6 +225,13 @@ def python_version(python: str | Path | None) -> str:
     return (
         output(python, "-c", "import sys; print('%s.%s' % sys.version_info[:2])") if python else ""
     )
+
+
+def oldest_python() -> str:
+    """Return the oldest Python, like ``3.11``, that the project admits."""
+    if line := re.search(r'^requires-python = ">=([\d.]+)"', read(pyproject()), re.MULTILINE):
+        return line[1]
+    sys.exit(f'{pyproject()} needs a line like requires-python = ">=3.11".')
 
 
 def pyproject() -> Path:
