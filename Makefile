@@ -46,4 +46,4 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for
-	@$(BIN)/python benchmarks/render.py
+	@$(BIN)/python benchmarks/project.py

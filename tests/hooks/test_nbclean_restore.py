@@ -1,0 +1,198 @@
+"""The executed copies: bounded, found again, and brought back without touching anything else."""
+
+import copy
+import json
+import subprocess
+import sys
+
+from hooked import Project, as_jupyter, code, create, notebook
+
+BARE = {"outputs": [], "execution_count": None}
+WIDGETS = {"widgets": {"application/vnd.jupyter.widget-state+json": {"state": {}}}}
+
+
+def output(text: str) -> dict:
+    return {"outputs": [{"name": "stdout", "output_type": "stream", "text": [text]}]}
+
+
+def cell(name: str, **changes) -> dict:
+    return code(id=name, source=[f"print('{name}')"], **output(name)) | changes
+
+
+def read(path) -> dict:
+    return json.loads(path.read_bytes())
+
+
+def start(project: Project, *cells: dict, **changes):
+    """A tracked and cleaned notebook whose copy has the outputs."""
+    path = project.write("n.ipynb", notebook(*cells, **changes))
+    project.git("add", "--all")
+    assert project.nbclean("n.ipynb").returncode == 1
+    return path
+
+
+def test_outputs_counts_and_widgets_come_back_exactly(project):
+    executed = notebook(cell("a"), cell("b"), metadata=WIDGETS)
+    path = start(project, *executed["cells"], metadata=WIDGETS)
+    assert read(path) == notebook(cell("a") | BARE, cell("b") | BARE, metadata={})
+    done = project.nbclean("--restore")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "n.ipynb: outputs are back (cells: 2)\n"
+    assert path.read_bytes() == as_jupyter(executed)
+    assert project.nbclean("--restore").stdout == ""
+    assert path.read_bytes() == as_jupyter(executed)
+
+
+def test_outputs_follow_their_cells_and_never_appear_under_other_code(project):
+    path = start(project, cell("a"), cell("b"), cell("c"), cell("d"))
+    rerun = cell("b", **output("newer"))
+    edited = notebook(
+        cell("new") | BARE,
+        cell("d") | BARE,
+        cell("a", source=["other code"]) | BARE,
+        rerun,
+    )
+    path.write_bytes(as_jupyter(edited))
+    done = project.nbclean("--restore", "n.ipynb")
+    expected = copy.deepcopy(edited)
+    expected["cells"][1] = cell("d")
+    assert read(path) == expected
+    copies = project.git("rev-parse", "--git-path", "nbclean").strip()
+    assert done.stdout.splitlines() == [
+        "n.ipynb: outputs are back (cells: 1)",
+        f"n.ipynb: {copies}/n.ipynb/1.ipynb has outputs of cells that have changed since (2)",
+    ]
+
+
+def test_cells_without_ids_are_found_by_their_source(project):
+    cells = [code(id=None, **output(text)) for text in ("first", "second")]
+    path = start(project, *cells, nbformat_minor=4)
+    new = code(id=None, source=["1"]) | BARE
+    path.write_bytes(as_jupyter(notebook(new, *(c | BARE for c in cells), nbformat_minor=4)))
+    assert project.nbclean("--restore").returncode == 0
+    assert read(path) == notebook(new, *cells, nbformat_minor=4)
+
+
+def test_the_last_three_copies_of_each_notebook_stay(project):
+    other = project.write("other/n.ipynb", notebook(cell("x")))
+    assert project.nbclean("other/n.ipynb").returncode == 1
+    for number in range(12):
+        path = project.write("n.ipynb", notebook(cell("a", **output(str(number)))))
+        done = project.nbclean("n.ipynb")
+        assert f"nbclean/n.ipynb/{number + 1}.ipynb" in done.stdout
+    kept = {
+        json.loads(raw)["cells"][0]["outputs"][0]["text"][0] for raw in project.copies("n.ipynb")
+    }
+    assert kept == {"9", "10", "11"}
+    assert len(project.copies("other/n.ipynb")) == 1
+    project.git("add", "--all")
+    assert project.nbclean("--restore", "n.ipynb").returncode == 0
+    assert read(path)["cells"][0]["outputs"] == output("11")["outputs"]
+    assert read(other)["cells"][0]["outputs"] == []
+
+
+def test_the_same_notebook_is_kept_once(project):
+    for _ in range(3):
+        project.write("n.ipynb", notebook(cell("a")))
+        assert project.nbclean("n.ipynb").returncode == 1
+    assert len(project.copies("n.ipynb")) == 1
+
+
+def test_a_later_change_of_the_notebook_does_not_reach_the_copy(project):
+    path = start(project, cell("a"))
+    path.write_bytes(b"gone")
+    assert project.copies("n.ipynb") == [as_jupyter(notebook(cell("a")))]
+
+
+def test_a_file_system_without_hard_links_is_fine(project):
+    project.write("n.ipynb", notebook(cell("a")))
+    forbid = (
+        "import runpy, sys\ndef no(event, _):\n  if event == 'os.link': raise OSError('no links')\n"
+    )
+    run = "sys.addaudithook(no)\nsys.argv = ['tools/nbclean.py', 'n.ipynb']\n"
+    run += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", forbid + run],
+        cwd=project.folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert project.copies("n.ipynb") == [as_jupyter(notebook(cell("a")))]
+
+
+def test_nothing_to_restore_is_no_error_but_a_named_file_is(project):
+    project.write("n.ipynb", notebook(cell("a") | BARE))
+    project.git("add", "--all")
+    done = project.nbclean("--restore")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = project.nbclean("--restore", "n.ipynb")
+    assert done.returncode == 2
+    assert done.stderr == "n.ipynb: left as it is: there is no executed copy of it\n"
+
+
+def test_a_damaged_copy_or_notebook_is_one_sentence(project):
+    path = start(project, cell("a"))
+    clean = path.read_bytes()
+    path.write_bytes(b"{")
+    done = project.nbclean("--restore", "n.ipynb")
+    assert (done.returncode, path.read_bytes(), done.stderr.count("\n")) == (2, b"{", 1)
+    path.write_bytes(clean)
+    folder = project.folder / project.git("rev-parse", "--git-path", "nbclean").strip()
+    (folder / "n.ipynb" / "1.ipynb").write_bytes(b"{")
+    done = project.nbclean("--restore", "n.ipynb")
+    assert (done.returncode, path.read_bytes(), done.stderr.count("\n")) == (2, clean, 1)
+
+
+def test_each_worktree_has_its_own_copies(project, tmp_path):
+    start(project, cell("a"))
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "Start")
+    project.git("worktree", "add", "--quiet", "../other", "-b", "other")
+    other = Project(tmp_path / "other")
+    assert other.copies("n.ipynb") == []
+    path = other.write("n.ipynb", notebook(cell("a", **output("elsewhere"))))
+    assert other.nbclean().returncode == 1
+    assert len(project.copies("n.ipynb")) == len(other.copies("n.ipynb")) == 1
+    assert other.nbclean("--restore").returncode == 0
+    assert read(path)["cells"][0]["outputs"] == output("elsewhere")["outputs"]
+    assert project.nbclean("--restore").returncode == 0
+    assert read(project.folder / "n.ipynb")["cells"][0]["outputs"] == output("a")["outputs"]
+
+
+def test_a_submodule_has_its_own_copies(project, tmp_path):
+    inner = create(tmp_path / "inner")
+    inner.git("add", "--all")
+    inner.git("commit", "--quiet", "--message", "Start")
+    project.git(
+        "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.folder), "sub"
+    )
+    sub = Project(project.folder / "sub")
+    path = start(sub, cell("a"))
+    assert len(sub.copies("n.ipynb")) == 1
+    assert (project.folder / ".git" / "modules" / "sub" / "nbclean" / "n.ipynb").is_dir()
+    assert project.nbclean("--check").returncode == 0, "the notebooks of a submodule are its own"
+    assert sub.nbclean("--restore").returncode == 0
+    assert read(path) == notebook(cell("a"))
+
+
+def test_works_from_a_folder_below(project):
+    path = project.write("deep/er/n.ipynb", notebook(cell("a")))
+    project.git("add", "--all")
+    below = path.parent
+    assert project.nbclean("n.ipynb", cwd=below).returncode == 1
+    assert len(project.copies("deep/er/n.ipynb")) == 1
+    assert project.nbclean("--restore", cwd=below).returncode == 0
+    assert read(path) == notebook(cell("a"))
+
+
+def test_keep_local_leaves_outputs_that_are_not_staged(project):
+    project.write("n.ipynb", notebook(cell("a") | BARE))
+    project.git("add", "--all")
+    path = project.write("n.ipynb", notebook(cell("a")))
+    assert project.nbclean("--keep-local", "n.ipynb").returncode == 0
+    assert read(path) == notebook(cell("a"))
+    project.git("add", "--all")
+    assert project.nbclean("--keep-local", "n.ipynb").returncode == 1
+    assert read(path) == notebook(cell("a") | BARE)
