@@ -5,6 +5,7 @@
 set -eu
 
 template=$PWD
+export MAKEFLAGS=--no-print-directory
 project=${1:?usage: demo.sh PROJECT}
 export GIT_AUTHOR_NAME="Demo" GIT_AUTHOR_EMAIL="demo@example.org"
 export GIT_COMMITTER_NAME="Demo" GIT_COMMITTER_EMAIL="demo@example.org"

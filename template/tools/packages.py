@@ -80,17 +80,21 @@ def install(version: str) -> None:
     for lock_file in LOCKS.values():
         if not Path(lock_file).exists():
             sys.exit(f"{lock_file} is missing: bring it back with `git checkout {lock_file}`.")
+        # A hash stands on a line of its own, after a backslash.
+        if unhashed := re.findall(r"^([\w.-]+)==[^\\\n]*$", read(lock_file), re.MULTILINE):
+            sys.exit(f"{lock_file} has no hashes for {', '.join(unhashed)}: run `make lock`.")
 
     if python_version(VENV_PYTHON) != version:
         python = find_python(version)
         if python_version(VENV_PYTHON) != python_version(python):
             create_venv(python)
     uv = find_uv() or install_uv()
-    run(uv, "pip", "sync", "--python", VENV_PYTHON, "--require-hashes", *LOCKS.values())
-    if "[build-system]" in read(pyproject()):
-        # The build backend is in the lock: nothing is resolved or downloaded.
-        options = ["--quiet", "--no-deps", "--no-build-isolation"]
-        run(uv, "pip", "install", "--python", VENV_PYTHON, *options, "--editable", ".")
+    install = [uv, "pip", "install", "--python", VENV_PYTHON]
+    locked = [f"--requirements={lock_file}" for lock_file in LOCKS.values()]
+    run(*install, "--require-hashes", *locked)
+    # Now the build backend is there, so that nothing has to be fetched for the project itself.
+    own = ["--editable", "."] if "[build-system]" in read(pyproject()) else []
+    run(*install, "--quiet", "--exact", "--no-deps", "--no-build-isolation", *locked, *own)
 
 
 def create_venv(python: str) -> None:
@@ -167,7 +171,9 @@ def lock(*options: str) -> None:
             )
     except BaseException:
         for lock_file, text in before.items():
-            if read(lock_file) != text:
+            if not text:
+                Path(lock_file).unlink(missing_ok=True)
+            elif read(lock_file) != text:
                 Path(lock_file).write_text(text, encoding="utf-8", newline="\n")
         raise
     for lock_file, text in before.items():
@@ -203,8 +209,11 @@ def environment() -> dict[str, str]:
     configured = dict(os.environ)
     if "UV_INDEX_URL" in os.environ:
         configured.setdefault("UV_DEFAULT_INDEX", os.environ["UV_INDEX_URL"])
+    for name, uv_name in UV_NAMES.items():  # which also works where this Python has no pip
+        if value := os.environ.get("PIP_" + name.replace("-", "_").upper()):
+            configured.setdefault(uv_name, value)
     settings = output(sys.executable, "-m", "pip", "config", "list")
-    for section in (":env:", "install", "global"):  # as pip ranks them
+    for section in ("install", "global"):  # as pip ranks them
         for name, value in re.findall(rf"^{section}\.([\w-]+)=(.*)$", settings, re.MULTILINE):
             if name in UV_NAMES:
                 configured.setdefault(UV_NAMES[name], ast.literal_eval(value))

@@ -1,0 +1,103 @@
+"""The reference pages say what copier.yml, the Makefile and the files of a project say."""
+
+import re
+from pathlib import Path
+
+import pathspec
+import pytest
+import yaml
+
+from support import QUESTIONS, ROOT, choices, run
+
+REFERENCE = ROOT / "docs/reference"
+ANSWERS = {
+    "project_name": "Bird songs",
+    "project_slug": "bird-songs",
+    "package_name": "bird_songs",
+    "description": "Tell birds apart by their songs",
+    "author_name": "Ada Lovelace",
+    "author_email": "ada@example.org",
+}
+OTHERS = {"project_name": "Owls", "project_slug": "owls", "package_name": "owls"} | {
+    "description": "Tell owls apart",
+    "author_name": "Grace Hopper",
+    "author_email": "grace@example.org",
+}
+
+
+def sections(page: str) -> dict[str, str]:
+    """The text under each heading of the second level, which is a name in backticks."""
+    text = (REFERENCE / page).read_text(encoding="utf-8")
+    parts = re.split(r"^## `(.+)`\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def item(section: str, label: str) -> set[str]:
+    """The names in backticks in a line like ``* Choices: `a`, `b` ``."""
+    (line,) = re.findall(rf"^\* {label}: (.+(?:\n  .+)*)", section, re.MULTILINE)
+    return set(re.findall(r"`([^`]*)`", line))
+
+
+def files_of(project: Path) -> dict[str, bytes]:
+    """The content of each file, by its path with the package's name as <package>."""
+    return {
+        re.sub("^src/[^/]+/", "src/<package>/", path.relative_to(project).as_posix()): (
+            path.read_bytes()
+        )
+        for path in project.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_each_question_has_its_section_in_the_order_of_asking():
+    assert list(sections("questions.md")) == list(QUESTIONS)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_section_of_a_question_names_its_default_and_its_choices(name):
+    section = sections("questions.md")[name]
+    default = QUESTIONS[name]["default"]
+    if default and "{" not in default:
+        assert item(section, "Default") == {default}
+    if "choices" in QUESTIONS[name]:
+        assert item(section, "Choices") == set(choices(name))
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_section_of_a_question_names_the_files_that_an_answer_changes(name, render):
+    base = files_of(render(**ANSWERS))
+    others = choices(name)[1:] if "choices" in QUESTIONS[name] else [OTHERS[name]]
+    changed = set()
+    for other in others:
+        files = files_of(render(**ANSWERS | {name: other}))
+        changed |= {
+            path for path in base.keys() | files.keys() if base.get(path) != files.get(path)
+        }
+    changed.remove(".copier-answers.yml")
+    assert item(sections("questions.md")[name], "Changes") == changed
+
+
+def test_each_command_has_its_section_with_the_words_of_make(render):
+    printed = run("make", cwd=render()).stdout
+    commands = dict(re.findall(r"^  (make [\w-]+) +(.+)$", printed, re.MULTILINE))
+    documented = {
+        name: re.match(r"\n(.+)\.\n", text)[1] for name, text in sections("make.md").items()
+    }
+    assert documented == commands
+
+
+def test_the_list_of_files_is_complete_and_names_the_owners(render):
+    rows = re.findall(
+        r"^\| `([^`]+)` \| (you|the template) \| \S",
+        (REFERENCE / "files.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    rendered = set()
+    for ci in choices("ci"):
+        rendered |= files_of(render(**ANSWERS, ci=ci)).keys()
+    assert sorted(path for path, _ in rows) == sorted(rendered)
+
+    settings = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
+    yours = pathspec.GitIgnoreSpec.from_lines(settings["_skip_if_exists"])
+    for path, owner in rows:
+        assert owner == ("you" if yours.match_file(path) else "the template"), path
