@@ -25,12 +25,14 @@ def pytest_addoption(parser):
 def clean_environment(tmp_path_factory):
     """An empty HOME and no git settings; caches stay where they are, so nothing is fetched twice."""
     home = tmp_path_factory.mktemp("home")
+    (home / "settings.yml").write_text("{}\n")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     settings = {
         "HOME": str(home),
         "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(cache / "uv")),
         "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(cache / "pip")),
         "PRE_COMMIT_HOME": os.environ.get("PRE_COMMIT_HOME", str(cache / "pre-commit")),
+        "PREK_HOME": os.environ.get("PREK_HOME", str(cache / "prek")),
         "COPIER_SETTINGS_PATH": str(home / "settings.yml"),
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_SYSTEM": os.devnull,
@@ -84,14 +86,15 @@ def render(template, copie_session):
 
 @pytest.fixture(scope="session")
 def projects(render):
-    """Projects that are set up and committed, one for each stack; tests work on clones of them."""
+    """Projects that are set up and committed, one for each answer; tests work on clones of them."""
     made = {}
 
-    def project(stack: str = "data-science") -> Path:
-        if stack not in made:
-            made[stack] = render(stack=stack)
-            commit_all(made[stack])
-            run("make", "setup", cwd=made[stack])
-        return made[stack]
+    def project(stack: str = "data-science", notebook_outputs: str = "strip") -> Path:
+        key = stack, notebook_outputs
+        if key not in made:
+            made[key] = render(stack=stack, notebook_outputs=notebook_outputs)
+            commit_all(made[key])
+            run("make", "setup", cwd=made[key])
+        return made[key]
 
     return project

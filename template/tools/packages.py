@@ -4,8 +4,8 @@
     python tools/packages.py lock               make requirements*.txt fit requirements*.in again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
 
-Index, proxy and certificate settings come from uv's own configuration or, where it has none, from
-pip's (environment variables and pip.conf), so none of them has to stand in a committed file.
+Index, proxy and certificate settings come from uv's environment variables or, where those are not
+set, from pip's settings (PIP_... and pip.conf), so none of them has to stand in a committed file.
 
 Exit codes: 0 done, 1 something is missing (one sentence says what), 2 wrong usage, otherwise that
 of the uv or pip command that failed.
@@ -56,14 +56,17 @@ def main() -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
     args = parser.parse_args()
 
-    os.chdir(args.root)
+    try:
+        os.chdir(args.root)
+    except OSError as error:
+        parser.error(f"--root {args.root}: {error.strerror}")
     try:
         if args.command == "install":
             install(args.python)
         elif args.command == "lock":
             lock()
         else:
-            lock(*[f"--upgrade-package={name}" for name in args.names] or ["--upgrade"])
+            upgrade(args.names)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # The command itself has said why.
     except KeyboardInterrupt:
@@ -80,15 +83,17 @@ def install(version: str) -> None:
     for lock_file in LOCKS.values():
         if not Path(lock_file).exists():
             sys.exit(f"{lock_file} is missing: bring it back with `git checkout {lock_file}`.")
-        # A hash stands on a line of its own, after a backslash.
-        if unhashed := re.findall(r"^([\w.-]+)==[^\\\n]*$", read(lock_file), re.MULTILINE):
-            sys.exit(f"{lock_file} has no hashes for {', '.join(unhashed)}: run `make lock`.")
 
     if python_version(VENV_PYTHON) != version:
         python = find_python(version)
         if python_version(VENV_PYTHON) != python_version(python):
             create_venv(python)
     uv = find_uv() or install_uv()
+    # `make lock`, which adds hashes, needs what has been made up to here.
+    for lock_file in LOCKS.values():
+        # A hash stands on a line of its own, after a backslash.
+        if unhashed := re.findall(r"^([\w.-]+)==[^\\\n]*$", read(lock_file), re.MULTILINE):
+            sys.exit(f"{lock_file} has no hashes for {', '.join(unhashed)}: run `make lock`.")
     install = [uv, "pip", "install", "--python", VENV_PYTHON]
     locked = [f"--requirements={lock_file}" for lock_file in LOCKS.values()]
     run(*install, "--require-hashes", *locked)
@@ -179,6 +184,15 @@ def lock(*options: str) -> None:
     for lock_file, text in before.items():
         for line in moved_pins(text, read(lock_file)):
             print(f"  {line}")
+
+
+def upgrade(names: list[str]) -> None:
+    """Move the pins of these packages, or of all, to the newest versions."""
+    locked = pins("".join(map(read, LOCKS.values())))
+    for name in names:
+        if re.sub(r"[-_.]+", "-", name).lower() not in locked:
+            sys.exit(f"{name} is in no lock: add it to requirements.in, then run `make lock`.")
+    lock(*[f"--upgrade-package={name}" for name in names] or ["--upgrade"])
 
 
 def moved_pins(before: str, after: str) -> list[str]:

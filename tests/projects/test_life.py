@@ -52,8 +52,7 @@ def test_the_tests_and_the_checks_of_a_new_project_pass(project):
 
 
 def test_the_package_answers_on_the_command_line(project):
-    (script,) = {"my-ai-project"} & {path.name for path in (project / ".venv/bin").iterdir()}
-    answer = run(f".venv/bin/{script}", "--help", cwd=project)
+    answer = run(".venv/bin/python", "-m", "my_ai_project", "--help", cwd=project)
     assert "yearly curve" in answer.stdout
 
 

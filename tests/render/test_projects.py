@@ -1,0 +1,187 @@
+"""What a project looks like, for all pairs of answers; with --all-answers, for all combinations."""
+
+import itertools
+import re
+from pathlib import Path
+
+import jinja2
+import pytest
+from allpairspy import AllPairs
+from parsers import BIN, LEFTOVER_JINJA, check, files
+
+from support import QUESTIONS, ROOT, choices, commit_all, git, run
+
+# Every file of a project, and the answers with which it is there, as copier.yml would say it.
+FILES = {
+    ".copier-answers.yml": "true",
+    ".dockerignore": "true",
+    ".gitattributes": "true",
+    ".github/workflows/ci.yml": "ci == 'github'",
+    ".gitignore": "true",
+    ".gitlab-ci.yml": "ci == 'gitlab'",
+    ".pre-commit-config.yaml": "true",
+    "Dockerfile": "true",
+    "LICENSE": "true",
+    "Makefile": "true",
+    "README.md": "true",
+    "compose.yaml": "true",
+    "dev-requirements.in": "true",
+    "dev-requirements.txt": "true",
+    "docker/apt-build.txt": "true",
+    "docker/apt-install": "true",
+    "docker/apt-run.txt": "true",
+    "docker/find-libdeps": "true",
+    "docker/start": "true",
+    "docker/wait-for-port": "true",
+    "notebooks/quickstart.ipynb": "true",
+    "pyproject.toml": "true",
+    "requirements.in": "true",
+    "requirements.txt": "true",
+    "src/my_ai_project/__init__.py": "true",
+    "src/my_ai_project/__main__.py": "true",
+    "src/my_ai_project/seasons.py": "true",
+    "tests/test_seasons.py": "true",
+    "tools/nbclean.py": "true",
+    "tools/packages.py": "true",
+    "tools/update.py": "true",
+}
+MOST_FILES = 32
+
+LICENSE_STARTS = {
+    "MIT": "MIT License\n",
+    "Apache-2.0": "Apache License\n",
+    "BSD-3-Clause": "BSD 3-Clause License\n",
+    "Proprietary": "Copyright (c) ",
+}
+
+# Accepted everywhere, and awkward for a shell, TOML, YAML, JSON, Markdown and make.
+AWKWARD = """It's "5 < 6 & 7" \\n %s $(touch x) `touch x` ${HOME} $$ } # é 🐦 100 % !"""
+LONG_NAME = "n" * 63
+
+
+def holds(condition, answers: dict) -> bool:
+    """Whether a condition in the language of copier.yml is true for these answers."""
+    expression = str(condition).strip().removeprefix("{{").removesuffix("}}")
+    return bool(jinja2.Environment().compile_expression(expression)(**answers))
+
+
+def asked(answers: dict) -> bool:
+    """Whether each answer that is no default is to a question that Copier would ask."""
+    return all(
+        answer == QUESTIONS[name]["default"] or holds(QUESTIONS[name].get("when", True), answers)
+        for name, answer in answers.items()
+    )
+
+
+def combinations(everything: bool) -> list[dict]:
+    values = {
+        name: [True, False] if question["type"] == "bool" else choices(name)
+        for name, question in QUESTIONS.items()
+        if question["type"] == "bool" or "choices" in question
+    }
+    names = list(values)
+
+    def possible(row) -> bool:
+        # A row is not complete while AllPairs builds it: what is missing has its default.
+        defaults = {name: QUESTIONS[name]["default"] for name in names}
+        return asked(defaults | dict(zip(names, row, strict=False)))
+
+    if everything:
+        rows = filter(possible, itertools.product(*values.values()))
+    else:
+        rows = AllPairs(list(values.values()), filter_func=possible)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def pytest_generate_tests(metafunc):
+    if "project" in metafunc.fixturenames:
+        rows = combinations(metafunc.config.getoption("--all-answers"))
+        labels = ["-".join(str(answer) for answer in row.values()) for row in rows]
+        # One worker makes a project and runs all of its tests.
+        marked = [
+            pytest.param(row, marks=pytest.mark.xdist_group(label))
+            for row, label in zip(rows, labels, strict=True)
+        ]
+        metafunc.parametrize("answers", marked, ids=labels, scope="module")
+
+
+@pytest.fixture(scope="module")
+def project(render, answers) -> Path:
+    return render(**answers)
+
+
+def test_all_answers_that_go_together_are_tried_together():
+    seen = [set(itertools.combinations(row.items(), 2)) for row in combinations(everything=False)]
+    wanted = [set(itertools.combinations(row.items(), 2)) for row in combinations(everything=True)]
+    assert set().union(*seen) == set().union(*wanted)
+
+
+def test_a_project_has_exactly_the_files_that_its_answers_call_for(project, answers):
+    expected = {path for path, condition in FILES.items() if holds(condition, answers)}
+    found = files(project)
+    assert not found - expected, (
+        f"{sorted(found - expected)}: not expected with {answers}. Either keep them from being"
+        " rendered, or add them to FILES in this file, with the answers that call for them."
+    )
+    assert not expected - found, (
+        f"{sorted(expected - found)}: missing with {answers}. Either render them, or take them"
+        " out of FILES in this file, or correct the answers there that call for them."
+    )
+
+
+def test_a_default_project_is_small(render):
+    number = len(files(render()))
+    assert number <= MOST_FILES, f"{number} files are too many: which can go?"
+
+
+def test_every_file_of_a_project_parses(project):
+    check(project)
+
+
+def test_nothing_of_the_template_language_is_left(project):
+    verbatim = {p.relative_to(ROOT / "template") for p in (ROOT / "template").rglob("*")}
+    for name in files(project) - {str(path) for path in verbatim}:
+        text = (project / name).read_text(encoding="utf-8")
+        assert not LEFTOVER_JINJA.search(text), f"{name} holds {LEFTOVER_JINJA.search(text)[0]}"
+
+
+def test_ruff_has_nothing_to_say_about_a_new_project(project):
+    run(BIN / "ruff", "check", "--no-cache", cwd=project)
+    run(BIN / "ruff", "format", "--no-cache", "--diff", cwd=project)
+
+
+def test_a_project_starts_with_the_locks_of_its_stack(project, answers):
+    for lock in sorted((ROOT / "locks" / answers["stack"]).iterdir()):
+        assert (project / lock.name).read_bytes() == lock.read_bytes(), f"{lock.name} differs"
+
+
+def test_a_project_has_the_licence_that_was_chosen(project, answers):
+    text = (project / "LICENSE").read_text(encoding="utf-8")
+    assert text.lstrip().startswith(LICENSE_STARTS[answers["license"]])
+    if answers["license"] != "Apache-2.0":  # Its holder stands in a notice, not in its text.
+        assert re.search(
+            r"^Copyright \(c\) 20\d\d,? The My AI project developers", text, re.MULTILINE
+        )
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        *[pytest.param({"stack": stack}, id=stack) for stack in choices("stack")],
+        *[
+            pytest.param({"stack": s, "package_name": LONG_NAME, "project_slug": LONG_NAME}, id=i)
+            for s, i in [(stack, f"{stack}-with-long-names") for stack in choices("stack")]
+        ],
+        pytest.param(
+            {"project_name": AWKWARD, "description": AWKWARD, "author_name": AWKWARD},
+            id="awkward-texts",
+        ),
+        pytest.param({"project_slug": "0-9", "package_name": "z9"}, id="short-names"),
+    ],
+)
+def test_the_hooks_change_nothing_in_a_new_project(render, answers):
+    folder = render(**answers)
+    run(BIN / "ruff", "format", "--no-cache", "--diff", cwd=folder)
+    commit_all(folder)
+    run(BIN / "pre-commit", "run", "--all-files", "--show-diff-on-failure", cwd=folder)
+    assert git(folder, "status", "--porcelain") == ""
