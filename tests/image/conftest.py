@@ -1,0 +1,148 @@
+"""Images of generated projects, each built once, and containers of them."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REQUIRED = os.environ.get("PINBOOK_REQUIRE_ENGINE") == "1"
+
+
+def pytest_collection_modifyitems(items):
+    """One worker for all images: several would build the same ones."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("image"))
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The command of a container engine that answers."""
+    command = os.environ.get("ENGINE", "docker")
+    try:
+        subprocess.run([command, "info"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        message = f"NOT TESTED: the image, because no container engine answers to `{command} info`"
+        pytest.fail(message) if REQUIRED else pytest.skip(message)
+    return command
+
+
+@pytest.fixture(scope="session")
+def docker(engine):
+    """Run a command of the engine and return the result; it has to succeed unless check=False."""
+
+    def run(*arguments, check=True) -> subprocess.CompletedProcess:
+        result = subprocess.run(
+            [engine, *map(str, arguments)], check=False, capture_output=True, text=True
+        )
+        assert result.returncode == 0 or not check, result.stderr[-3000:]
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make(engine, docker):
+    """Run make in a project; a local image takes the place of the pinned one where it is there."""
+
+    def run(
+        project: Path, *targets: str, flags: str = "", check=True
+    ) -> subprocess.CompletedProcess:
+        dockerfile = (project / "Dockerfile").read_text()
+        tag = "3.11-slim-bookworm" if "python:3.11" in dockerfile else "3.13-slim-trixie"
+        if docker("image", "inspect", f"localhost/python:{tag}", check=False).returncode == 0:
+            flags = f"--build-arg PYTHON_IMAGE=localhost/python:{tag} {flags}"
+        result = subprocess.run(
+            ["make", *targets, f"ENGINE={engine}", f"IMAGE_FLAGS={flags}"],
+            cwd=project,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert result.returncode == 0 or not check, result.stdout[-5000:]
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def create(render):
+    """Make a committed project with a name of its own."""
+
+    def create(name: str, **answers) -> Path:
+        project = render(project_name=name, **answers)
+        commit(project)
+        return project
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def project(create) -> Path:
+    return create("Pinbook test")
+
+
+@pytest.fixture(scope="session")
+def runtime(project, make) -> str:
+    """The production image of the default project."""
+    make(project, "image")
+    return "pinbook-test:runtime"
+
+
+@pytest.fixture(scope="session")
+def notebook(project, make) -> str:
+    make(project, "image", "STAGE=notebook")
+    return "pinbook-test:notebook"
+
+
+@pytest.fixture(scope="session")
+def small_project(create) -> Path:
+    """A project that builds fast, for what has to be built again and again."""
+    return create("Pinbook small", stack="minimal")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """Copy a project to change it."""
+
+    def clone(project: Path, name: str = "clone") -> Path:
+        subprocess.run(["git", "clone", "--quiet", project, tmp_path / name], check=True)
+        return tmp_path / name
+
+    return clone
+
+
+def commit(project: Path) -> None:
+    if not (project / ".git").exists():
+        subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", project], check=True)
+    subprocess.run(["git", "-C", project, "add", "--all"], check=True)
+    subprocess.run(["git", "-C", project, "commit", "--quiet", "--message", "Change"], check=True)
+
+
+@pytest.fixture(scope="session")
+def mountable(docker, runtime) -> Path:
+    """A folder for all users that the engine can see; one in a machine of its own sees few."""
+    for parent in ("/tmp", "/run"):
+        folder = Path(parent, f"pinbook-image-{os.getpid()}")
+        folder.mkdir(mode=0o755)
+        (folder / "seen").touch()
+        command = ["--entrypoint", "ls", "--volume", f"{folder}:/mnt", runtime, "/mnt"]
+        if "seen" in docker("run", "--rm", *command, check=False).stdout:
+            break
+        shutil.rmtree(folder)
+    else:
+        pytest.fail("the engine sees neither /tmp nor /run of this machine")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def mount(mountable):
+    """An empty folder to mount into a container."""
+    folder = mountable / "mount"
+    folder.mkdir(mode=0o755)
+    yield folder
+    shutil.rmtree(folder)

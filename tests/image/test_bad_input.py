@@ -1,0 +1,92 @@
+"""A build that cannot be right stops, with the cause in its last lines."""
+
+import re
+import subprocess
+
+import pytest
+
+
+def change_lock(project, pattern: str, replacement: str) -> None:
+    lock = project / "requirements.txt"
+    changed = re.sub(pattern, replacement, lock.read_text(), flags=re.MULTILINE)
+    assert changed != lock.read_text()
+    lock.write_text(changed)
+
+
+def break_a_hash(project):
+    change_lock(project, r"^(cycler==.*\n)(?: .*\n)*", rf"\1    --hash=sha256:{'0' * 64}\n")
+
+
+def lose_a_package(project):
+    change_lock(project, r"^packaging==.*\n(?: .*\n)*", "")
+
+
+def lose_a_hash(project):
+    change_lock(project, r"^(packaging==\S+) .*\n(?: .*\n)*", r"\1\n")
+
+
+def ask_for_more(project):
+    with (project / "requirements.in").open("a") as file:
+        file.write("tomlkit\n")
+
+
+def ask_for_another_version(project):
+    wanted = project / "requirements.in"
+    wanted.write_text(wanted.read_text().replace("numpy", "numpy<1"))
+
+
+def ask_for_an_unknown_debian_package(project):
+    (project / "docker" / "apt-run.txt").write_text("libnowhere99\n")
+
+
+def write_a_bad_package_list(project):
+    (project / "docker" / "apt-build.txt").write_text("gcc make\n")
+
+
+def break_the_code(project):
+    (project / "src" / "pinbook_small" / "seasons.py").write_text("def broken(:\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (break_a_hash, "DO NOT MATCH THE HASHES"),
+        (lose_a_package, "requires packaging, which is not installed"),
+        (lose_a_hash, "Hashes are required in --require-hashes mode"),
+        (ask_for_more, "No matching distribution found for tomlkit"),
+        (ask_for_another_version, "No matching distribution found for numpy<1"),
+        (ask_for_an_unknown_debian_package, "Unable to locate package libnowhere99"),
+        (write_a_bad_package_list, "not the name of a Debian package: gcc make"),
+        (break_the_code, "SyntaxError"),
+    ],
+)
+def test_the_build_stops_and_says_why(clone, small_project, make, change, cause):
+    project = clone(small_project)
+    change(project)
+    result = make(project, "image", flags="--progress plain", check=False)
+    assert result.returncode != 0
+    # After the log, BuildKit repeats what the failed step said.
+    assert cause in "\n".join(result.stdout.splitlines()[-60:])
+
+
+def test_without_a_network_the_build_stops_and_says_so(clone, small_project, make):
+    project = clone(small_project)
+    lock = project / "requirements.txt"
+    lock.write_text(lock.read_text() + "# changed, so that no cached step will do\n")
+    result = make(project, "image", flags="--network none --progress plain", check=False)
+    assert result.returncode != 0
+    assert re.search("name resolution|No matching distribution", result.stdout[-4000:])
+
+
+@pytest.mark.parametrize("target", ["image", "run", "wheels", "sizes", "reproduce"])
+def test_without_an_engine_one_sentence_says_what_is_missing(small_project, target):
+    command = ["make", "--no-print-directory", target, "ENGINE=no-such-engine"]
+    result = subprocess.run(command, cwd=small_project, check=False, capture_output=True, text=True)
+    assert result.returncode != 0
+    [sentence, *rest] = [
+        line
+        for line in result.stderr.splitlines()
+        if "warning:" not in line and "old recipe" not in line
+    ]
+    assert sentence.startswith("No container engine answers")
+    assert all(line.startswith("make: ***") for line in rest)

@@ -1,0 +1,121 @@
+"""The commands of a project that need an engine, and the services of compose.yaml."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+
+import pytest
+import yaml
+from test_matrix import wait_for
+
+
+def test_the_lock_of_the_image_is_that_of_the_laptop_byte_for_byte(clone, project, make):
+    """The locks of the template were compiled on a laptop."""
+    changed = clone(project)
+    before = {
+        name: (changed / name).read_bytes() for name in ("requirements.txt", "dev-requirements.txt")
+    }
+    make(changed, "lock", flags="--no-cache-filter locking")
+    assert {name: (changed / name).read_bytes() for name in before} == before
+
+
+def test_lock_adds_what_is_asked_for_and_touches_nothing_else(clone, small_project, make):
+    project = clone(small_project)
+    before = (project / "requirements.txt").read_text()
+    with (project / "requirements.in").open("a") as file:
+        file.write("tomlkit\n")
+    make(project, "lock")
+    after = (project / "requirements.txt").read_text()
+    assert "\ntomlkit==" in after
+    assert {line for line in before.splitlines() if "==" in line} < set(after.splitlines())
+    changed = subprocess.run(
+        ["git", "-C", project, "status", "--short"], check=True, capture_output=True, text=True
+    )
+    assert set(changed.stdout.split()) == {"M", "requirements.in", "requirements.txt"}
+
+
+def test_run_is_strict_and_passes_arguments_on(project, make):
+    printed = make(project, "run", "ARGS=--days 800 --seed 1").stdout
+    assert "°C warmer in summer" in printed
+    assert "at least 365 days" in make(project, "run", "ARGS=--days 3", check=False).stdout
+
+
+def test_sizes_are_listed_largest_first(project, runtime, make):
+    lines = make(project, "sizes").stdout.splitlines()
+    sizes = [line.split("\t") for line in lines if "\t/" in line]
+    units = {"K": 1, "M": 1024, "G": 1024**2}
+    numbers = [float(size[:-1]) * units[size[-1]] for size, _ in sizes]
+    assert numbers == sorted(numbers, reverse=True)
+    assert any(path.endswith("site-packages/pandas") for _, path in sizes)
+
+
+@pytest.mark.parametrize(
+    ("step", "same"), [("true", True), ("cp /proc/sys/kernel/random/uuid /", False)]
+)
+def test_reproduce_tells_whether_two_builds_are_the_same(clone, small_project, make, step, same):
+    project = clone(small_project)
+    dockerfile = f"ARG PYTHON_IMAGE\nFROM ${{PYTHON_IMAGE}} AS runtime\nRUN {step}\n"
+    (project / "Dockerfile").write_text(dockerfile)
+    result = make(project, "reproduce", check=False)
+    assert (result.returncode == 0) == same
+    assert ("The same image both times: sha256:" in result.stdout) == same
+
+
+@pytest.fixture
+def compose(docker, engine, project, notebook, mount):
+    """Run docker compose in a project that the engine can mount, as its owner."""
+    if docker("compose", "version", check=False).returncode != 0:
+        pytest.skip("NOT TESTED: compose.yaml, because the engine has no compose command")
+    shutil.copytree(project, mount / "project")
+    subprocess.run(["chown", "-R", "4321:4321", mount], check=True)
+    environment = {**os.environ, "UID": "4321", "GID": "4321", "JUPYTER_TOKEN": "letmein"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        environment["PORT"] = str(free.getsockname()[1])
+
+    def run(*arguments: str) -> str:
+        command = [engine, "compose", "--project-directory", mount / "project", *arguments]
+        result = subprocess.run(
+            command, check=False, capture_output=True, text=True, env=environment
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    yield run
+    run("down", "--volumes")
+
+
+def test_the_notebook_service_is_local_asks_for_the_token_and_writes_your_files(
+    compose, docker, mount
+):
+    compose("up", "--detach", "--no-build", "notebook")
+    container = compose("ps", "--quiet", "notebook").strip()
+    wait_for(docker, container, "is running at")
+    api = "http://127.0.0.1:8888/api/contents"
+    ask = f"import urllib.request; print(urllib.request.urlopen('{api}?token=letmein').read().decode())"
+    listing = json.loads(docker("exec", container, "python", "-c", ask).stdout)
+    assert "notebooks" in {entry["name"] for entry in listing["content"]}
+    refused = docker(
+        "exec", container, "python", "-c", ask.replace("letmein", "guess"), check=False
+    )
+    assert "HTTP Error 403" in refused.stderr
+
+    docker("exec", container, "touch", "/work/notebooks/new.ipynb")
+    new = (mount / "project/notebooks/new.ipynb").stat()
+    assert (new.st_uid, new.st_gid) == (4321, 4321)
+    # The mounted code is the one that is imported, so that an edit counts.
+    where = ["python", "-c", "import pinbook_test; print(pinbook_test.__file__)"]
+    assert docker("exec", container, *where).stdout == "/work/src/pinbook_test/__init__.py\n"
+
+    host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container).stdout)
+    [binding] = host["PortBindings"]["8888/tcp"]
+    assert binding["HostIp"] == "127.0.0.1"
+    assert host["ReadonlyRootfs"] and host["Init"] and host["ShmSize"] == 2**30
+    assert host["CapDrop"] == ["ALL"] and host["SecurityOpt"] == ["no-new-privileges"]
+
+
+def test_the_app_service_runs_as_strictly(compose, runtime):
+    assert "°C warmer in summer" in compose("run", "--rm", "app")
+    service = yaml.safe_load(compose("config"))["services"]["app"]
+    assert service["read_only"] and service["init"] and service["cap_drop"] == ["ALL"]

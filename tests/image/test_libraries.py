@@ -1,0 +1,96 @@
+"""A package that is built from source gets its Debian library by itself, also from a wheelhouse."""
+
+import subprocess
+
+import pytest
+
+from conftest import commit
+
+PSYCOPG2 = """psycopg2==2.9.10 \\
+    --hash=sha256:12ec0b40b0273f95296233e8750441339298e6a572f7039da5b260e3c8b60e11
+"""
+
+
+@pytest.fixture(scope="module")
+def database(create, tmp_path_factory):
+    """A project with one package, which has no wheels for Linux and links libpq."""
+    project = create("Pinbook database", stack="minimal")
+    for name in ("requirements.in", "dev-requirements.in"):
+        (project / name).write_text("psycopg2\n")
+    for name in ("requirements.txt", "dev-requirements.txt"):
+        (project / name).write_text(PSYCOPG2)
+    (project / "docker" / "apt-build.txt").write_text("gcc\nlibc6-dev\nlibpq-dev\npython3-dev\n")
+    code = next((project / "src").glob("*"))
+    (code / "__main__.py").write_text("import psycopg2\nprint(psycopg2.__libpq_version__)\n")
+    commit(project)
+    return project
+
+
+def test_the_library_is_found_installed_and_used(database, make, docker):
+    make(database, "image")
+    assert int(docker("run", "--rm", "pinbook-database:runtime").stdout) > 100000
+    ask = ["--entrypoint", "dpkg-query", "pinbook-database:runtime", "-W", "-f", "${Package} "]
+    installed = docker("run", "--rm", *ask).stdout.split()
+    assert "libpq5" in installed
+    assert {"gcc", "libpq-dev"}.isdisjoint(installed)
+
+
+def test_the_built_package_is_the_same_without_a_cache_and_apt_leaves_nothing(
+    database, make, docker
+):
+    ids = []
+    for flags in ("", "--no-cache-filter build,root,base,runtime"):
+        make(database, "image", flags=flags)
+        ids.append(docker("inspect", "--format", "{{.Id}}", "pinbook-database:runtime").stdout)
+    assert ids[0] == ids[1]
+    look = "find /var/lib/apt/lists /var/cache/apt /var/log /var/cache/debconf -type f -size +0; ls /var/lib/dpkg/*-old"
+    command = ["--user", "0", "--entrypoint", "sh", "pinbook-database:runtime", "-c", look]
+    assert docker("run", "--rm", *command, check=False).stdout == ""
+
+
+def test_a_wheel_is_built_once_for_the_wheelhouse_and_checked_when_it_is_used(
+    database, make, docker
+):
+    make(database, "image")
+    online = docker("inspect", "--format", "{{.Id}}", "pinbook-database:runtime").stdout
+    collect = "--progress plain --no-cache-filter collecting"
+    assert "Building wheel for psycopg2" in make(database, "wheels", flags=collect).stdout
+    [wheel] = (database / "wheels").glob("*.whl")
+    made = wheel.read_bytes()
+    assert "Building wheel" not in make(database, "wheels", flags=collect).stdout
+    assert wheel.read_bytes() == made
+    subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=database / "wheels", check=True)
+
+    assert "Building wheel" not in make(database, "image", flags="--progress plain").stdout
+    assert docker("inspect", "--format", "{{.Id}}", "pinbook-database:runtime").stdout == online
+
+    wheel.write_bytes(made[:-1] + b"x")
+    result = make(database, "image", flags="--progress plain", check=False)
+    assert result.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in result.stdout
+
+
+def test_with_a_wheelhouse_the_image_needs_no_network_and_is_the_same(
+    clone, small_project, make, docker
+):
+    project = clone(small_project)
+    make(project, "image", "IMAGE=pinbook-offline")
+    online = docker("inspect", "--format", "{{.Id}}", "pinbook-offline:runtime").stdout
+    make(project, "wheels")
+    make(project, "image", "IMAGE=pinbook-offline", flags="--network none")
+    assert docker("inspect", "--format", "{{.Id}}", "pinbook-offline:runtime").stdout == online
+    make(project, "image", "IMAGE=pinbook-offline", "STAGE=notebook", flags="--network none")
+
+
+def test_a_missing_library_stops_the_build_with_its_name(clone, small_project, make):
+    project = clone(small_project)
+    dockerfile = (project / "Dockerfile").read_text()
+    # Take away what the base image has, as a leaner base would.
+    step = "COPY docker /docker\n"
+    assert dockerfile.count(step) == 1
+    (project / "Dockerfile").write_text(
+        dockerfile.replace(step, step + "RUN rm /usr/lib/*/libstdc++.so.6* && ldconfig\n")
+    )
+    result = make(project, "image", check=False)
+    assert result.returncode != 0
+    assert "libstdc++.so.6, needed by /venv/" in result.stdout

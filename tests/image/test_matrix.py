@@ -1,0 +1,198 @@
+"""The images run as any user, with a read-only root, without capabilities and without network."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+STRICT = [
+    *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
+    *("--security-opt", "no-new-privileges", "--network", "none"),
+]
+USERS = {
+    "own user": [],
+    "any uid of group 0": ["--user", "123456:0"],
+    "any uid and gid": ["--user", "123456:654321"],
+    "own user, writable root": ["--read-only=false"],
+    "any uid of group 0, writable root": ["--user", "123456:0", "--read-only=false"],
+}
+IMPORT_ALL = """
+import importlib, importlib.metadata
+packages = [name for name in importlib.metadata.packages_distributions() if name.isidentifier()]
+for name in packages:
+    importlib.import_module(name)
+print(len(packages))
+"""
+LOCKED = """
+import importlib.metadata
+for distribution in importlib.metadata.distributions(path=[__import__("sysconfig").get_path("purelib")]):
+    print(f"{distribution.name.lower().replace('_', '-')}=={distribution.version}")
+"""
+PLACES = """
+import getpass, pathlib, os
+getpass.getuser()
+home = pathlib.Path.home()
+(home / "written").write_text("yes")
+print(home)
+"""
+CACHES = """
+import json, pathlib, IPython.paths, jupyter_core.paths as jupyter, matplotlib
+print(json.dumps([matplotlib.get_cachedir(), matplotlib.get_configdir(), jupyter.jupyter_data_dir(),
+    jupyter.jupyter_runtime_dir(), jupyter.jupyter_config_dir(), IPython.paths.get_ipython_dir()]))
+"""
+
+
+@pytest.fixture(params=USERS.values(), ids=USERS.keys())
+def user(request) -> list[str]:
+    return request.param
+
+
+@pytest.fixture
+def run(docker, user):
+    """Run a command in a strict container, and return what it prints."""
+
+    def run(image: str, *command: str, options=()) -> str:
+        entry = ["--entrypoint", "start"] if command else []
+        return docker("run", "--rm", *STRICT, *user, *options, *entry, image, *command).stdout
+
+    return run
+
+
+def test_the_program_runs(run, runtime):
+    assert run(runtime).endswith("°C warmer in summer\n")
+
+
+def test_every_package_of_the_lock_imports(run, runtime):
+    assert int(run(runtime, "python", "-W", "error::UserWarning", "-c", IMPORT_ALL)) > 10
+
+
+def test_there_is_a_home_that_can_be_written(run, runtime, user):
+    home = run(runtime, "python", "-c", PLACES).strip()
+    own = "--read-only=false" in user
+    assert home == "/home/app" if own else home.startswith("/tmp/home-")
+
+
+def test_all_caches_lie_in_the_home(run, notebook):
+    places = json.loads(run(notebook, "python", "-c", CACHES))
+    assert {place.startswith(("/home/app/", "/tmp/home-")) for place in places} == {True}, places
+
+
+def test_the_notebook_runs_on_a_mount_that_belongs_to_somebody_else(run, notebook, project, mount):
+    shutil.copytree(project / "notebooks", mount / "notebooks")
+    subprocess.run(["chown", "-R", "4242:4242", mount], check=True)
+    convert = "jupyter nbconvert --execute --to notebook --stdout /work/notebooks/quickstart.ipynb"
+    printed = run(notebook, *convert.split(), options=["--volume", f"{mount}:/work"])
+    cells = json.loads(printed)["cells"]
+    assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import time; time.sleep(100)",
+        # Long in C code, where no Python signal handler would get a turn.
+        "import numpy as np; a = np.ones((9000, 9000)); a @ a @ a @ a @ a @ a @ a @ a",
+    ],
+    ids=["waiting", "computing"],
+)
+def test_stop_ends_it_by_sigterm_within_two_seconds(docker, user, runtime, program):
+    # Without `start`, process 1 would not notice SIGTERM, and end with 137 for SIGKILL.
+    ready = "print('ready', flush=True);"
+    options = ["--detach", *STRICT, *user, "--entrypoint", "start"]
+    container = docker("run", *options, runtime, "python", "-c", ready + program).stdout.strip()
+    try:
+        wait_for(docker, container, "ready")
+        docker("stop", "--time", 2, container)
+        state = json.loads(docker("inspect", "--format", "{{json .State}}", container).stdout)
+        assert state["ExitCode"] == 143
+    finally:
+        docker("rm", "--force", container)
+
+
+def test_jupyter_asks_for_a_token_and_stops_within_two_seconds(docker, user, notebook):
+    container = docker("run", "--detach", *STRICT, *user, notebook).stdout.strip()
+    ask = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8888/api/contents')"
+    try:
+        log = wait_for(docker, container, "?token=")
+        assert "Running as root" not in log
+        refused = docker("exec", container, "python", "-c", ask, check=False)
+        assert "HTTP Error 403" in refused.stderr
+        docker("stop", "--time", 2, container)
+        state = json.loads(docker("inspect", "--format", "{{json .State}}", container).stdout)
+        assert state["ExitCode"] == 0
+    finally:
+        docker("rm", "--force", container)
+
+
+def wait_for(docker, container: str, text: str) -> str:
+    """Return the log of a container once this text is in it."""
+    while True:
+        result = docker("logs", container)
+        log = result.stdout + result.stderr
+        if text in log:
+            return log
+        running = docker("inspect", "--format", "{{.State.Running}}", container).stdout.strip()
+        assert running == "true", log
+
+
+def test_exit_code_arguments_and_orphans_pass_through_process_1(docker, runtime):
+    options = ["run", "--rm", *STRICT, "--entrypoint", "start", runtime]
+    assert docker(*options, "sh", "-c", 'exit "$1"', "sh", "7", check=False).returncode == 7
+    orphans = "sh -c 'sleep 0.1 &'; sleep 0.5; grep -h ^State /proc/[0-9]*/status"
+    assert "zombie" not in docker(*options, "sh", "-c", orphans).stdout
+    help_text = docker("run", "--rm", *STRICT, runtime, "--help").stdout
+    assert help_text.startswith("usage: ")
+
+
+def test_nothing_in_the_image_helps_an_intruder(docker, runtime, notebook):
+    look = "find / -xdev -perm /6000; find / -xdev -user 1001; ls -l /etc/passwd"
+    for image in (runtime, notebook):
+        printed = docker(
+            "run", "--rm", "--user", "0", "--entrypoint", "sh", image, "-c", look
+        ).stdout
+        assert printed.startswith("-rw-r--r--") and printed.count("\n") == 1, printed
+    writable = (
+        "find / -xdev -writable ! -type l ! -path '/tmp*' ! -path '/var/tmp*' ! -path '/home/app*'"
+        " ! -path '/run/lock*' ! -path '/dev/*' 2>/dev/null; true"
+    )
+    assert docker("run", "--rm", "--entrypoint", "sh", runtime, "-c", writable).stdout == ""
+    tools = "command -v pip pip3 uv gcc cc make git curl; python -m pip; python3 -m pip; true"
+    result = docker("run", "--rm", "--entrypoint", "sh", runtime, "-c", tools)
+    assert result.stdout == ""
+    assert result.stderr.count("No module named pip") == 2
+    base = docker(
+        "run", "--rm", "--entrypoint", "/usr/local/bin/python3", runtime, "-m", "pip", check=False
+    )
+    assert "No module named pip" in base.stderr
+
+
+def test_nothing_is_left_over_from_the_build(docker, runtime, notebook):
+    look = "find /root /tmp /var/tmp /var/log /var/cache/apt /var/lib/apt/lists /mnt /docker /lock -type f -size +0"
+    for image in (runtime, notebook):
+        command = ["--user", "0", "--network", "none", "--entrypoint", "sh", image, "-c", look]
+        left = docker("run", "--rm", *command, check=False).stdout.splitlines()
+        assert [
+            name for name in left if not name.startswith(("/root/.bashrc", "/root/.profile"))
+        ] == []
+
+
+def test_the_image_says_what_it_was_made_of(docker, runtime, project):
+    config = json.loads(docker("inspect", "--format", "{{json .Config}}", runtime).stdout)
+    assert config["User"] == "1001:0"
+    assert config["Entrypoint"] == ["start", "python", "-m", "pinbook_test"]
+    digest = subprocess.run(
+        ["sha256sum", project / "requirements.txt"], check=True, capture_output=True, text=True
+    )
+    head = subprocess.run(
+        ["git", "-C", project, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    )
+    assert config["Labels"] == {
+        "lock.sha256": digest.stdout.split()[0],
+        "org.opencontainers.image.revision": head.stdout.strip(),
+    }
+    installed = docker(
+        "run", "--rm", "--entrypoint", "python", runtime, "-c", LOCKED
+    ).stdout.split()
+    lock = (project / "requirements.txt").read_text()
+    assert [pin for pin in installed if f"\n{pin} " not in lock] == []

@@ -1,0 +1,95 @@
+"""One commit gives one image, at any time and in any folder; another lock gives another."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import commit
+
+
+@pytest.fixture(scope="session")
+def build(make, docker):
+    """Build an image of a project, and return its id."""
+
+    def build(project, *targets: str, flags: str = "") -> str:
+        make(project, "image", "IMAGE=pinbook-repeat", *targets, flags=flags)
+        stage = "notebook" if "STAGE=notebook" in targets else "runtime"
+        return docker("inspect", "--format", "{{.Id}}", f"pinbook-repeat:{stage}").stdout
+
+    return build
+
+
+@pytest.mark.parametrize("target", ["STAGE=runtime", "STAGE=notebook"])
+def test_two_clones_give_one_image_without_a_cache(build, clone, small_project, target):
+    one, two = clone(small_project, "one"), clone(small_project, "two of another name")
+    # Another clock, and another umask.
+    for path in two.rglob("*"):
+        if ".git" not in path.parts and path.is_file():
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+            path.chmod(0o700 if os.access(path, os.X_OK) else 0o600)
+    first = build(one, target, flags="--no-cache")
+    assert build(two, target, flags="--no-cache") == first
+    (one / "requirements.txt").write_text(change_pin((one / "requirements.txt").read_text()))
+    if target == "STAGE=runtime":
+        assert build(one, target) != first
+
+
+def change_pin(lock: str) -> str:
+    """Take an older release of a package that nothing minds the version of."""
+    older = (
+        "packaging==24.2 \\\n"
+        "    --hash=sha256:09abb1bccd265c01f4a3aa3f7a7db064b36514d2cba19a2f694fe6150451a759\n"
+    )
+    changed = re.sub(r"^packaging==.*\n(?: .*\n)*", lambda _: older, lock, flags=re.MULTILINE)
+    assert changed != lock
+    return changed
+
+
+def test_a_change_of_the_code_installs_nothing_again(build, clone, project, docker, make):
+    changed = clone(project)
+    before = layers(docker, build(changed))
+    module = next((changed / "src").glob("*/__init__.py"))
+    module.write_text(module.read_text() + "ANSWER = 42\n")
+    commit(changed)
+    after = layers(docker, build(changed))
+    assert before[:-1] == after[:-1]
+    assert before[-1] != after[-1]
+    log = make(changed, "image", "IMAGE=pinbook-repeat", flags="--progress plain").stdout
+    assert "Downloading" not in log
+
+
+def layers(docker, image: str) -> list[str]:
+    found = docker("inspect", "--format", "{{json .RootFS.Layers}}", image.strip()).stdout
+    return json.loads(found)
+
+
+def test_a_new_commit_shares_all_layers_of_the_old_one(build, clone, small_project, docker):
+    project = clone(small_project)
+    before = build(project)
+    (project / "README.md").write_text("# Changed\n")
+    subprocess.run(
+        ["git", "-C", project, "commit", "-qam", "x", "--date", "2030-01-01"],
+        check=True,
+        env={**os.environ, "GIT_COMMITTER_DATE": "2030-01-01T00:00:00Z"},
+    )
+    after = build(project)
+    assert layers(docker, before) == layers(docker, after)
+    created = docker("inspect", "--format", "{{.Created}}", after.strip()).stdout
+    assert created.startswith("2030-01-01T00:00:00")
+
+
+def test_the_image_is_not_larger_than_the_base_and_the_packages(docker, runtime, project):
+    base = "localhost/python:3.13-slim-trixie"
+    if docker("image", "inspect", base, check=False).returncode != 0:
+        pytest.skip(
+            f"NOT TESTED: the size of the image, because {base} is not here to compare with"
+        )
+    sizes = [
+        int(docker("inspect", "--format", "{{.Size}}", image).stdout) for image in (base, runtime)
+    ]
+    count = "du -sb --apparent-size /venv | cut -f1"
+    packages = docker("run", "--rm", "--entrypoint", "sh", runtime, "-c", count).stdout
+    assert sizes[1] <= 1.05 * (sizes[0] + int(packages))
