@@ -1,0 +1,71 @@
+"""copier.yml says twice, and the README of a project in words, which files are the user's."""
+
+import re
+import shutil
+
+import pathspec
+import pytest
+from evolution import (
+    NEWEST,
+    SETTINGS,
+    USERS,
+    check,
+    commit,
+    contents,
+    copy,
+    release_later_versions,
+    run,
+)
+
+from support import git
+
+UPDATE_ONLY = re.compile(r"\{% if _copier_operation == 'update' %\}(/\S+)\{% endif %\}")
+
+
+def test_both_lists_of_the_users_files_are_equal():
+    excluded = [UPDATE_ONLY.fullmatch(entry)[1] for entry in SETTINGS["_exclude"]]
+    assert excluded == SETTINGS["_skip_if_exists"]
+    assert len(set(excluded)) == len(excluded)
+
+
+def test_the_readme_of_a_project_names_all_files_of_the_user(fresh):
+    section = (fresh("v1.0.0") / "README.md").read_text().partition("## Template updates")[2]
+    named = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", section))
+    assert {entry.removeprefix("/") for entry in SETTINGS["_skip_if_exists"]} <= named
+
+
+def test_the_templates_files_can_be_merged_and_are_not_ignored(fresh):
+    for answers in ("default", "others"):
+        project = fresh("v1.0.0", answers)
+        for path, (is_link, _, content) in contents(project).items():
+            if not USERS.match_file(path):
+                assert not is_link
+                assert content.decode("utf-8").endswith("\n"), path
+        git(project, "init", "--quiet")
+        assert git(project, "ls-files", "--others", "--ignored", "--exclude-standard") == ""
+
+
+# A file, a pattern and a folder.
+@pytest.mark.parametrize("entry", ["/README.md", "/requirements*.txt", "/notebooks/"])
+def test_without_one_entry_of_the_second_list_the_test_of_updates_fails(entry, template, tmp_path):
+    broken = tmp_path / "template"
+    shutil.copytree(template, broken)
+    settings = (broken / "copier.yml").read_text()
+    line = f"  - \"{{% if _copier_operation == 'update' %}}{entry}{{% endif %}}\"\n"
+    assert settings.count(line) == 1
+    (broken / "copier.yml").write_text(settings.replace(line, ""))
+    git(broken, "add", ".")
+    git(broken, "commit", "--quiet", "--amend", "--message", "Release")
+    git(broken, "tag", "--force", "v1.0.0")
+    release_later_versions(broken)
+
+    project = copy(broken, tmp_path / "project", "v1.0.0")
+    was = contents(project)
+    commit(project)
+    run(*NEWEST, "update", "--defaults", cwd=project)
+    old = copy(broken, tmp_path / "old", "v1.0.0")
+    new = copy(broken, tmp_path / "new", "v2.0.0")
+    with pytest.raises(AssertionError) as failure:
+        check(project, was, old, new)
+    lost = pathspec.GitIgnoreSpec.from_lines([entry])
+    assert any(lost.match_file(path) for path in re.findall(r"'([^']+)'", str(failure.value)))
