@@ -46,6 +46,16 @@ fi
 step "6. Run the tests and the notebook"
 show make test
 
+step "7. Build the production image and run it without root, without writing, without capabilities"
+if ! make --silent engine; then
+  image="The image was not built: no container engine answered."
+elif show make image && show make run; then
+  image="The image was built and it ran."
+else
+  image="The image was not built: the engine said why above."
+fi
+
 step "Done"
 echo "A project with $(git ls-files | wc -l | tr -d ' ') files is in $project. The notebook ran, and git holds none of its outputs."
+echo "$image"
 echo "Next: cd $project && make lab"
