@@ -41,9 +41,10 @@ def clean_environment(tmp_path_factory):
         "GIT_COMMITTER_NAME": "Ada",
         "GIT_COMMITTER_EMAIL": "ada@example.org",
     }
-    # A VIRTUAL_ENV or a git hook's GIT_DIR would reach the commands under test. Copier runs git
-    # through plumbum, which has its own copy of the environment.
-    for name in [n for n in os.environ if n.startswith("GIT_")] + ["VIRTUAL_ENV"]:
+    # A VIRTUAL_ENV, a git hook's GIT_DIR or the flags of `make test` would reach the commands under
+    # test. Copier runs git through plumbum, which has its own copy of the environment.
+    leaking = [name for name in os.environ if name.startswith(("GIT_", "MAKE", "MFLAGS"))]
+    for name in [*leaking, "VIRTUAL_ENV"]:
         os.environ.pop(name, None)
         local.env.pop(name, None)
     os.environ.update(settings)

@@ -88,6 +88,8 @@ def test_interrupted_it_says_so_and_leaves_nothing_behind(project):
             check=False,
             capture_output=True,
             text=True,
+            # A job in the background of a shell inherits that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert_nothing_is_lost(project, path)
         assert list(project.folder.glob(".nbclean-*")) == []

@@ -37,7 +37,7 @@ BAD = [
     ("project_slug", ".."),
     ("project_slug", "a/b"),
     ("project_slug", "numpy"),
-    ("project_slug", "python"),
+    ("project_slug", "jupyterlab"),
     ("project_slug", "x" * 64),
     ("package_name", "bird-songs"),
     ("package_name", "/etc/passwd"),
