@@ -12,7 +12,9 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: .venv/ready ## Install what this repository needs, and its git hooks
+setup: ## Install what this repository needs, and its git hooks
+	@rm -f .venv/ready
+	@$(MAKE) --no-print-directory .venv/ready
 	@$(BIN)/pre-commit install --install-hooks
 
 .venv/ready: requirements.txt dev-requirements.txt

@@ -1,9 +1,49 @@
 """What the tests of the hook share."""
 
+import json
+import shutil
+
 import pytest
+from commits import NOTEBOOK, Repository
 from hooked import Project, create
+
+from support import run
 
 
 @pytest.fixture
 def project(tmp_path) -> Project:
     return create(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def original(hooks, projects):
+    """A generated project that is set up."""
+    outputs, _ = hooks
+    return projects("minimal", outputs)
+
+
+@pytest.fixture(scope="module")
+def executed(original, tmp_path_factory) -> dict:
+    """The notebook of the project, run by the project's own Jupyter."""
+    copy = tmp_path_factory.mktemp("executed") / "quickstart.ipynb"
+    shutil.copy(original / NOTEBOOK, copy)
+    run(original / ".venv/bin/jupyter", "execute", "--inplace", copy)
+    return json.loads(copy.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def prepared(original, hooks, executed, tmp_path_factory) -> Repository:
+    """The project with its hooks, of pre-commit or of prek, and with the environment of `original`."""
+    _, manager = hooks
+    folder = tmp_path_factory.mktemp("prepared") / "project"
+    shutil.copytree(original, folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+    repository = Repository(folder, manager, original / ".venv", executed)
+    repository.enter()
+    repository.install("--force")
+    return repository
+
+
+@pytest.fixture
+def repository(prepared, tmp_path) -> Repository:
+    """A copy of the prepared project, for one test."""
+    return prepared.copy(tmp_path / "project")
