@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ def pytest_addoption(parser):
         action="store_true",
         help="every combination of answers, not only all pairs",
     )
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what was not tested, which one letter among many would not."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason in sorted({report.longrepr[2].removeprefix("Skipped: ") for report in skipped}):
+        terminalreporter.write_line(reason, yellow=True, bold=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,3 +107,16 @@ def projects(render):
         return made[key]
 
     return project
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    """The command of a container engine that answers; PINBOOK_REQUIRE_ENGINE=1 makes it a must."""
+    command = os.environ.get("ENGINE", "docker")
+    try:
+        subprocess.run([command, "info"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        message = f"NOT TESTED: images, because no container engine answers to `{command} info`"
+        required = os.environ.get("PINBOOK_REQUIRE_ENGINE") == "1"
+        pytest.fail(message) if required else pytest.skip(message)
+    return command

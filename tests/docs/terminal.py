@@ -18,6 +18,7 @@ class Terminal:
     """One shell session. What it prints is given back without colours and carriage returns."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.environment = environment
         self._unread = b""
         self._shell = subprocess.Popen(
             [sys.executable, "-c", f"import pty; pty.spawn({BASH})"],

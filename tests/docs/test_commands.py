@@ -6,12 +6,17 @@ Comments in a page, which readers do not see, tell this test what to do besides:
     <!-- fails -->            the next block ends with an exit code other than 0
     <!-- not run: WHY -->     the next block cannot run here
     <!-- by hand: COMMAND --> stands for what the text asks to do with mouse and keyboard
+
+Pages that build or run an image need a container engine.
 """
 
 import os
 import re
+import shutil
+import socket
+import subprocess
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -22,12 +27,16 @@ from support import QUESTIONS, ROOT, commit_all, run
 
 ADDRESS = "https://github.com/pinbook/pinbook"
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+# The base image that stands in for the pinned one on machines that reach no registry.
+STAND_IN = "localhost/python:3.13-slim-trixie"
 STEP = re.compile(
     r"^<!-- (?P<comment>fails|not run|by hand)(?:: (?P<detail>.+?))? -->$"
     r"|^```(?P<kind>console|sh|text)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-JUPYTER = re.compile(r"http://127\.0\.0\.1:\d+/lab\?token=\w+")
+NEEDS_ENGINE = re.compile(r"^(docker|make (image|run|wheels|sizes|reproduce))\b", re.MULTILINE)
+SERVES_JUPYTER = ("make lab", "docker compose up notebook")
+JUPYTER = re.compile(r"http://127\.0\.0\.1:(?P<port>\d+)(?P<path>/lab\?token=\w+)")
 HELP = "|".join(re.escape(question["help"]) for question in QUESTIONS.values())
 QUESTION_OR_PROMPT = re.compile(f"🎤 (?P<help>{HELP})|{PROMPT.pattern}")
 # The README of a project speaks of a notebook that has been run, and that the hook has just cleaned.
@@ -37,6 +46,12 @@ RUN_AND_COMMIT = """\
 <!-- by hand: .venv/bin/jupyter execute --inplace notebooks/quickstart.ipynb -->
 <!-- by hand: ! git commit --all --message "Run it" -->
 """
+
+
+def needs_engine(page: Path) -> bool:
+    """Whether a page has commands for a container engine."""
+    blocks = [step["text"] or "" for step in STEP.finditer(page.read_text(encoding="utf-8"))]
+    return any(map(NEEDS_ENGINE.search, blocks))
 
 
 @pytest.fixture
@@ -69,7 +84,40 @@ def environment(tmp_path, template) -> dict[str, str]:
 @pytest.fixture
 def project(render, environment) -> Path:
     """A project that is set up and committed; of the small stack, which installs faster."""
-    project = render(stack="minimal")
+    return set_up(render(stack="minimal"), environment)
+
+
+@pytest.fixture
+def project_with_engine(engine, render, environment) -> Path:
+    """A project in a folder that the engine can mount; its image needs no registry."""
+    empty = "FROM scratch\nLABEL title=empty\n"
+    run(engine, "build", "--quiet", "--tag", "pinbook-empty", "-", input=empty)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        environment["PORT"] = str(free.getsockname()[1])
+    inspect = [engine, "image", "inspect", STAND_IN]
+    if subprocess.run(inspect, check=False, capture_output=True).returncode == 0:
+        environment["IMAGE_FLAGS"] = f"--build-arg PYTHON_IMAGE={STAND_IN}"
+    # An engine in a machine of its own sees few folders of this one.
+    for parent in ("/tmp", "/run"):
+        folder = Path(tempfile.mkdtemp(prefix="pinbook-docs-", dir=parent))
+        mount = ["--mount", f"type=bind,source={folder},target=/mnt", "pinbook-empty", "none"]
+        created = subprocess.run(
+            [engine, "create", *mount], check=False, capture_output=True, text=True
+        )
+        if created.returncode == 0:
+            break
+        folder.rmdir()
+    else:
+        pytest.fail("the engine sees neither /tmp nor /run of this machine")
+    run(engine, "rm", created.stdout.strip())
+    project = folder / "project"
+    shutil.copytree(render(stack="minimal"), project)
+    yield set_up(project, environment)
+    subprocess.run([engine, "compose", "down"], cwd=project, check=False, capture_output=True)
+    shutil.rmtree(folder)
+
+
+def set_up(project: Path, environment: dict[str, str]) -> Path:
     commit_all(project)
     run("make", "setup", cwd=project, env=environment)
     return project
@@ -77,13 +125,21 @@ def project(render, environment) -> Path:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if STEP.search(page.read_text(encoding="utf-8"))],
+    [
+        pytest.param(page, marks=[pytest.mark.xdist_group("image")] if needs_engine(page) else [])
+        for page in PAGES
+        if STEP.search(page.read_text(encoding="utf-8"))
+    ],
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_the_commands_of_a_page_do_what_it_says(page, environment, tmp_path, request):
     text = page.read_text(encoding="utf-8")
-    starts_with_nothing = "\ncopier copy " in text
-    folder = tmp_path if starts_with_nothing else request.getfixturevalue("project")
+    if needs_engine(page):
+        folder = request.getfixturevalue("project_with_engine")
+    elif "\ncopier copy " in text:
+        folder = tmp_path
+    else:
+        folder = request.getfixturevalue("project")
     follow(text, folder, environment)
 
 
@@ -132,8 +188,8 @@ def type_all(terminal: Terminal, commands: list[str], fails: bool = False) -> st
     """Type commands, which succeed but for the last one if it fails; return what they print."""
     everything = ""
     for command in commands:
-        if command == "make lab":
-            visit_jupyter(terminal)
+        if command in SERVES_JUPYTER:
+            visit_jupyter(terminal, command)
             continue
         if command.startswith("copier copy ") and "--defaults" not in command:
             answer_questions(terminal, command)
@@ -157,10 +213,13 @@ def answer_questions(terminal: Terminal, command: str) -> None:
     assert seen["code"] == "0", seen.string
 
 
-def visit_jupyter(terminal: Terminal) -> None:
-    """Start JupyterLab, get its page, and stop it with Ctrl+C twice."""
-    terminal.type("make lab\n")
-    address = terminal.read_until(JUPYTER, seconds=120)[0]
+def visit_jupyter(terminal: Terminal, command: str) -> None:
+    """Start JupyterLab, get its page, and stop it with Ctrl+C: twice, where it asks."""
+    terminal.type(command + "\n")
+    printed = terminal.read_until(JUPYTER, seconds=120)
+    # A server in a container does not know under which port it is reached.
+    port = terminal.environment["PORT"] if "compose" in command else printed["port"]
+    address = f"http://127.0.0.1:{port}{printed['path']}"
     # The address is printed a little before it answers.
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -168,11 +227,12 @@ def visit_jupyter(terminal: Terminal) -> None:
             with urllib.request.urlopen(address) as answer:
                 assert b"JupyterLab" in answer.read()
             break
-        except urllib.error.URLError:
+        except OSError:
             time.sleep(0.2)
     else:
         pytest.fail(f"{address} does not answer")
     terminal.type("\x03")
-    terminal.read_until(re.compile("Shut down this Jupyter server"))
-    terminal.type("\x03")
-    terminal.read_until(PROMPT)
+    question_or_prompt = re.compile(f"(?P<asks>Shut down this Jupyter server)|{PROMPT.pattern}")
+    if terminal.read_until(question_or_prompt)["asks"]:
+        terminal.type("\x03")
+        terminal.read_until(PROMPT)

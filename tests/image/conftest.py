@@ -7,26 +7,12 @@ from pathlib import Path
 
 import pytest
 
-REQUIRED = os.environ.get("PINBOOK_REQUIRE_ENGINE") == "1"
-
 
 def pytest_collection_modifyitems(items):
     """One worker for all images: several would build the same ones."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.xdist_group("image"))
-
-
-@pytest.fixture(scope="session")
-def engine():
-    """The command of a container engine that answers."""
-    command = os.environ.get("ENGINE", "docker")
-    try:
-        subprocess.run([command, "info"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        message = f"NOT TESTED: the image, because no container engine answers to `{command} info`"
-        pytest.fail(message) if REQUIRED else pytest.skip(message)
-    return command
 
 
 @pytest.fixture(scope="session")
