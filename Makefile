@@ -9,7 +9,7 @@ DEMO := demo/my-ai-project
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[[:alnum:]_.-]+:[^#]*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what this repository needs, and its git hooks
@@ -48,4 +48,4 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for
-	@$(BIN)/python benchmarks/project.py
+	@for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit; done

@@ -49,10 +49,12 @@ show make test
 step "7. Build the production image and run it without root, without writing, without capabilities"
 if ! make --silent engine; then
   image="The image was not built: no container engine answered."
-elif show make image && show make run; then
-  image="The image was built and it ran."
+elif ! show make image; then
+  image="THE IMAGE WAS NOT BUILT: the engine said why above."
+elif ! show make run; then
+  image="THE IMAGE WAS BUILT BUT DID NOT RUN: see above."
 else
-  image="The image was not built: the engine said why above."
+  image="The image was built and it ran."
 fi
 
 step "Done"

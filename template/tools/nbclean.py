@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections import Counter
@@ -264,6 +265,12 @@ def nothing_staged() -> bool:
     return not merge and not git("diff", "--cached", "--name-only")
 
 
+def same_as_head() -> bool:
+    """Whether all tracked files are as in the last commit."""
+    head = git("rev-parse", "--verify", "--quiet", "HEAD", fatal=False)
+    return bool(head) and not git("diff", "--name-only", "HEAD")
+
+
 def only_on_screen(path: str, rules: Rules) -> bool:
     """Whether the staged version of a notebook is clean, so that no output gets into a commit."""
     staged = git("cat-file", "blob", f":./{Path(os.path.relpath(path)).as_posix()}", fatal=False)
@@ -407,10 +414,12 @@ def main() -> int:
     else:
         files = options.files or tracked()
         work = functools.partial(clean_file, rules=Rules(), options=options)
-    codes = {0}
+    codes, cleaned = {0}, []
     for path in files:
         try:
-            codes.add(work(path))
+            code = work(path)
+            codes.add(code)
+            cleaned += [shlex.quote(path)] * code
         except (Refused, OSError, RecursionError) as error:
             sentence = getattr(error, "strerror", None) or error
             print(f"{path}: left as it is: {sentence}", file=sys.stderr)
@@ -420,8 +429,12 @@ def main() -> int:
         codes.add(1)
     elif options.check and 1 in codes:
         print("`python tools/nbclean.py` cleans them.")
-    elif 1 in codes:
-        print("`git add -u && git commit` finishes the commit.")
+    elif cleaned:
+        add = f"git add -u {' '.join(cleaned)}"
+        if same_as_head():
+            print(f"Only outputs had changed: after `{add}` there is nothing to commit.")
+        else:
+            print(f"`{add} && git commit` finishes the commit.")
         print("`make outputs` brings the outputs back on screen.")
     return max(codes)
 

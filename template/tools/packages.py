@@ -78,8 +78,11 @@ def install(version: str) -> None:
 
     An environment of another Python version is replaced; a uv that is missing comes from the lock.
     """
-    if Path(".venv").exists() and not Path(".venv/pyvenv.cfg").exists():
-        sys.exit(".venv is not a virtual environment: move it away, then run this again.")
+    venv = Path(".venv")
+    ours = venv.is_dir() and ((venv / "pyvenv.cfg").exists() or not any(venv.iterdir()))
+    if os.path.lexists(venv) and (venv.is_symlink() or not ours):
+        sys.exit(".venv is no virtual environment of this project: move it away, then try again.")
+    refuse_markers()
     for lock_file in LOCKS.values():
         if not Path(lock_file).exists():
             sys.exit(f"{lock_file} is missing: bring it back with `git checkout {lock_file}`.")
@@ -165,6 +168,7 @@ def lock(*options: str) -> None:
     Either both .txt files are renewed or none is: where a resolution fails, uv says why.
     """
     uv = find_uv() or sys.exit("There is no uv: run `make setup`.")
+    refuse_markers()
     before = {lock_file: read(lock_file) for lock_file in LOCKS.values()}
     try:
         for source, lock_file in LOCKS.items():
@@ -264,6 +268,16 @@ def pyproject() -> Path:
         if (folder / "pyproject.toml").exists():
             return folder / "pyproject.toml"
     sys.exit("pyproject.toml is missing: bring it back with `git checkout pyproject.toml`.")
+
+
+def refuse_markers() -> None:
+    """End with a sentence where a merge has left both sides in a lock."""
+    for lock_file in LOCKS.values():
+        if "<<<<<<< " in read(lock_file):
+            sys.exit(
+                f"{lock_file} has merge markers: take one side with `git checkout --ours"
+                f" {lock_file}`, then run `make lock`."
+            )
 
 
 def read(path: str | Path) -> str:

@@ -36,7 +36,7 @@ def test_an_executed_notebook_is_cleaned_added_and_committed(repository):
 
     printed = repository.commit("--all", fails=True)
     assert f"{NOTEBOOK}: cleaned" in printed
-    assert "`git add -u && git commit` finishes the commit." in printed
+    assert "&& git commit` finishes the commit." in printed
     assert failed_hooks(printed) == {"nbclean"}
     assert repository.head() == before
     assert outputs(executed) and not outputs(repository.on_screen())
@@ -60,7 +60,7 @@ def test_make_outputs_brings_the_outputs_back_after_the_commit(repository):
         assert shown.get("outputs") == ran.get("outputs")
         assert shown.get("execution_count") == ran.get("execution_count")
 
-    assert repository.commit("--all", fails=True), "cleaned again"
+    assert "Only outputs had changed" in repository.commit("--all", fails=True), "cleaned again"
     repository.commit("--all", fails=True)
     assert repository.status() == "", "nothing is left to commit"
 
@@ -297,6 +297,14 @@ def test_what_does_not_belong_into_a_commit_is_refused(repository):
     for name, (hook, content) in refused.items():
         assert name in printed.split(f"- hook id: {hook}\n")[1].split("- hook id: ")[0]
         assert (repository.folder / name).read_bytes() == content
+
+
+def test_a_file_that_grows_too_large_is_refused_too(repository):
+    repository.write("model.bin", b"small\n")
+    repository.git("add", "--all")
+    repository.commit()
+    repository.write("model.bin", b"\0" * (1024 * 1025))
+    assert failed_hooks(repository.commit("--all", fails=True)) == {"large-files"}
 
 
 def test_what_can_be_repaired_is_repaired_and_then_committed(repository):

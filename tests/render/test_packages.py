@@ -90,18 +90,39 @@ def test_install_makes_the_environment_hold_exactly_the_lock(locked):
     assert installed(locked) == {"tiny-a": "1.0"}
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
-def test_install_leaves_a_venv_alone_that_is_none(kind, locked):
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_install_leaves_a_venv_alone_that_is_none(kind, locked, tmp_path):
+    venv, thesis = locked / ".venv", tmp_path / "thesis.tex"
     if kind == "folder":
-        (locked / ".venv").mkdir()
-        (locked / ".venv/thesis.tex").write_text("Chapter 1")
+        venv.mkdir()
+        thesis = venv / "thesis.tex"
+    elif kind == "file":
+        thesis = venv
     else:
-        (locked / ".venv").write_text("layout python3")
+        (tmp_path / "pyvenv.cfg").touch()
+        venv.symlink_to(tmp_path, target_is_directory=True)
+    thesis.write_text("Chapter 1")
     result = packages(locked, "install", fails=True)
     assert sentences(result) == [
-        ".venv is not a virtual environment: move it away, then run this again."
+        ".venv is no virtual environment of this project: move it away, then try again."
     ]
-    assert kind == "file" or (locked / ".venv/thesis.tex").read_text() == "Chapter 1"
+    assert thesis.read_text() == "Chapter 1"
+
+
+def test_install_takes_an_empty_venv_for_one_that_is_not_there_yet(locked):
+    (locked / ".venv").mkdir()
+    packages(locked, "install")
+    assert installed(locked) == {"tiny-a": "1.0", "tiny-b": "1.0"}
+
+
+@pytest.mark.parametrize("command", ["install", "lock"])
+def test_a_lock_with_merge_markers_gets_one_sentence_and_stays(command, locked):
+    lock = locked / "dev-requirements.txt"
+    lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
+    before = lock.read_bytes()
+    (sentence,) = sentences(packages(locked, command, fails=True))
+    assert sentence.startswith("dev-requirements.txt has merge markers: take one side with `git")
+    assert lock.read_bytes() == before
 
 
 def test_install_makes_a_broken_environment_anew(locked):
