@@ -2,11 +2,14 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+NOTEBOOK = "notebooks/quickstart.ipynb"
 QUESTIONS = {
     name: question
     for name, question in yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8")).items()

@@ -3,16 +3,13 @@
 import copy
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from hooked import Project
 
-from support import run
+from support import BIN, NOTEBOOK, run
 
-NOTEBOOK = "notebooks/quickstart.ipynb"
-BIN = Path(sys.executable).parent
 CHECKED: dict[str, bool] = {}  # a commit has the same id, and the same content, in every copy
 
 

@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
-from commits import NOTEBOOK, Repository
+from commits import Repository
 from hooked import Project, create
 
-from support import run
+from support import NOTEBOOK, run
 
 
 @pytest.fixture

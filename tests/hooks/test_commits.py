@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
-from commits import BIN, NOTEBOOK, failed_hooks, managers, outputs, text_cell
+from commits import failed_hooks, managers, outputs, text_cell
 from hooked import as_jupyter, code, notebook
 
-from support import run
+from support import BIN, NOTEBOOK, run
 
 KEY = "-----BEGIN {} KEY-----\nMIIBOgIBAAJBAKj34GkxFhD9\n-----END {} KEY-----\n".replace(
     "{}", "PRIVATE"

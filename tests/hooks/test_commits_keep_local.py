@@ -4,10 +4,10 @@ import json
 import os
 
 import pytest
-from commits import BIN, NOTEBOOK, Repository, failed_hooks, managers, outputs
+from commits import Repository, failed_hooks, managers, outputs
 from hooked import as_jupyter, code, notebook
 
-from support import run
+from support import BIN, NOTEBOOK, run
 
 ONLY_OUTPUTS = "Only outputs have changed: there is nothing to commit."
 

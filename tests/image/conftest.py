@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from support import commit_all
+
 
 def pytest_collection_modifyitems(items):
     """One worker for all images: several would build the same ones."""
@@ -60,7 +62,7 @@ def create(render):
 
     def create(name: str, **answers) -> Path:
         project = render(project_name=name, **answers)
-        commit(project)
+        commit_all(project)
         return project
 
     return create
@@ -99,13 +101,6 @@ def clone(tmp_path):
         return tmp_path / name
 
     return clone
-
-
-def commit(project: Path) -> None:
-    if not (project / ".git").exists():
-        subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", project], check=True)
-    subprocess.run(["git", "-C", project, "add", "--all"], check=True)
-    subprocess.run(["git", "-C", project, "commit", "--quiet", "--message", "Change"], check=True)
 
 
 @pytest.fixture(scope="session")

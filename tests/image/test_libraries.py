@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from conftest import commit
+from support import commit_all
 
 PSYCOPG2 = """psycopg2==2.9.10 \\
     --hash=sha256:12ec0b40b0273f95296233e8750441339298e6a572f7039da5b260e3c8b60e11
@@ -22,7 +22,7 @@ def database(create, tmp_path_factory):
     (project / "docker" / "apt-build.txt").write_text("gcc\nlibc6-dev\nlibpq-dev\npython3-dev\n")
     code = next((project / "src").glob("*"))
     (code / "__main__.py").write_text("import psycopg2\nprint(psycopg2.__libpq_version__)\n")
-    commit(project)
+    commit_all(project)
     return project
 
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import commit
+from support import commit_all
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def test_a_change_of_the_code_installs_nothing_again(build, clone, project, dock
     before = layers(docker, build(changed))
     module = next((changed / "src").glob("*/__init__.py"))
     module.write_text(module.read_text() + "ANSWER = 42\n")
-    commit(changed)
+    commit_all(changed)
     after = layers(docker, build(changed))
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support import choices, commit_all, git, pins, run
-
-NOTEBOOK = "notebooks/quickstart.ipynb"
-BIN = Path(sys.executable).parent
+from support import BIN, NOTEBOOK, choices, commit_all, git, pins, run
 
 
 @pytest.fixture(

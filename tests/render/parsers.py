@@ -4,7 +4,6 @@ import fnmatch
 import functools
 import json
 import re
-import sys
 import tempfile
 import tomllib
 import warnings
@@ -14,9 +13,8 @@ import nbformat
 from packaging.requirements import Requirement
 from ruamel.yaml import YAML
 
-from support import run
+from support import BIN, run
 
-BIN = Path(sys.executable).parent
 # Copier takes "{{" and its like for its own, GitHub's "${{" is none of its business.
 LEFTOVER_JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#|#\}|%\}")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from parsers import BIN, check, files
+from parsers import check, files
 
-from support import QUESTIONS, ROOT, git, run
+from support import BIN, QUESTIONS, ROOT, git, run
 
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 OLDEST_COPIER = SETTINGS["_min_copier_version"]

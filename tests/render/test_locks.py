@@ -11,9 +11,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import parse_wheel_filename
-from parsers import BIN
 
-from support import ROOT, choices, commit_all, git, pins, run
+from support import BIN, ROOT, choices, commit_all, git, pins, run
 
 FOLDERS = [ROOT, *sorted(path for path in (ROOT / "locks").iterdir() if path.is_dir())]
 LOCKS = [

@@ -13,10 +13,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from parsers import BIN
 from test_answers import answers as hostile_texts
 
-from support import ROOT, choices, git, run
+from support import BIN, ROOT, choices, git, run
 
 PACKAGE_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from parsers import BIN
 from private_index import IN_URL, PASSWORD, USER, serve
 
-from support import ROOT, run
+from support import BIN, ROOT, run
 
 PACKAGES = ROOT / "template/tools/packages.py"
 HERE = "{}.{}".format(*sys.version_info)

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from evolution import BIN, commit, copy, release_later_versions
+from evolution import commit, copy, release_later_versions
+
+from support import BIN
 
 # Sets of answers under which all is tried.
 ANSWERS = {

@@ -4,16 +4,14 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pathspec
 import yaml
 
-from support import ROOT, git, run
+from support import BIN, ROOT, git, run
 
-BIN = Path(sys.executable).parent
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 USERS = pathspec.GitIgnoreSpec.from_lines(SETTINGS["_skip_if_exists"])
 ANSWERS = ".copier-answers.yml"
