@@ -76,6 +76,7 @@ def test_make_lock_changes_no_byte_in_a_new_project(stack, render):
     project = render(stack=stack)
     commit_all(project)
     (project / ".venv").mkdir()
+    (project / ".venv/pyvenv.cfg").touch()
     run("make", "lock", f"BIN={BIN}", cwd=project)
     assert git(project, "status", "--porcelain") == ""
 
