@@ -1,6 +1,7 @@
 """What the tests of the hook share."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -13,6 +14,17 @@ from support import NOTEBOOK, run
 @pytest.fixture
 def project(tmp_path) -> Project:
     return create(tmp_path / "project")
+
+
+@pytest.fixture
+def bare_environment(tmp_path) -> dict[str, str]:
+    """What a graphical program has: neither the PATH nor the variables of a terminal."""
+    home = tmp_path / "home"
+    (home / ".cache").mkdir(parents=True)
+    (home / ".cache/pre-commit").symlink_to(os.environ["PRE_COMMIT_HOME"])
+    (home / ".cache/prek").symlink_to(os.environ["PREK_HOME"])
+    (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home)}
 
 
 @pytest.fixture(scope="module")

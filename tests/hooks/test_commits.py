@@ -1,7 +1,6 @@
 """Real commits in a generated project whose notebooks are cleaned (notebook_outputs: strip)."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -209,19 +208,11 @@ def test_cells_that_two_people_inserted_are_merged_without_a_conflict(repository
 # --- where a commit comes from -----------------------------------------------------------------
 
 
-def test_a_commit_from_a_program_that_knows_no_environment_is_cleaned(repository, tmp_path):
-    """A graphical program has neither the PATH nor the variables of a terminal."""
-    home = tmp_path / "home"
-    (home / ".cache").mkdir(parents=True)
-    (home / ".cache/pre-commit").symlink_to(os.environ["PRE_COMMIT_HOME"])
-    (home / ".cache/prek").symlink_to(os.environ["PREK_HOME"])
-    repository.git("config", "user.name", "Ada")
-    repository.git("config", "user.email", "ada@example.org")
-    bare = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+def test_a_commit_from_a_program_that_knows_no_environment_is_cleaned(repository, bare_environment):
     repository.write(NOTEBOOK, repository.executed("from an editor"))
-    printed = repository.commit("--all", fails=True, env=bare)
+    printed = repository.commit("--all", fails=True, env=bare_environment)
     assert f"{NOTEBOOK}: cleaned" in printed
-    repository.commit("--all", env=bare)
+    repository.commit("--all", env=bare_environment)
     assert not outputs(repository.in_commit())
 
 

@@ -1,7 +1,6 @@
 """Real commits in a generated project whose outputs stay on screen (notebook_outputs: keep-local)."""
 
 import json
-import os
 
 import pytest
 from commits import Repository, failed_hooks, managers, outputs
@@ -157,16 +156,12 @@ def test_a_picture_on_screen_is_no_secret(branches):
     assert_on_screen(branches, branches.executed(first="mine"))
 
 
-def test_a_commit_from_a_program_that_knows_no_environment_keeps_the_outputs(repository, tmp_path):
-    home = tmp_path / "home"
-    (home / ".cache").mkdir(parents=True)
-    (home / ".cache/pre-commit").symlink_to(os.environ["PRE_COMMIT_HOME"])
-    (home / ".cache/prek").symlink_to(os.environ["PREK_HOME"])
-    repository.git("config", "user.name", "Ada")
-    repository.git("config", "user.email", "ada@example.org")
+def test_a_commit_from_a_program_that_knows_no_environment_keeps_the_outputs(
+    repository, bare_environment
+):
     executed = repository.executed("from an editor")
     repository.write(NOTEBOOK, executed)
-    repository.commit("--all", env={"PATH": "/usr/bin:/bin", "HOME": str(home)})
+    repository.commit("--all", env=bare_environment)
     assert_on_screen(repository, executed)
 
 
