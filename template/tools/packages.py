@@ -1,14 +1,19 @@
 """Install and lock the packages of this project, with uv.
 
     python tools/packages.py install            make .venv hold exactly what the lock says
-    python tools/packages.py lock               make requirements*.txt fit requirements*.in again
+    python tools/packages.py lock               make the lock fit what the project asks for again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
+    python tools/packages.py audit              look for known vulnerabilities of what is locked
+
+The lock is requirements.txt and dev-requirements.txt, made from the .in files beside them, or,
+where there is no requirements.in, uv.lock, made from pyproject.toml.
 
 Index, proxy and certificate settings come from uv's environment variables or, where those are not
 set, from pip's settings (PIP_... and pip.conf), so none of them has to stand in a committed file.
+Where wheels/ (see `make wheels`) has what this machine needs, `install` asks no index.
 
-Exit codes: 0 done, 1 something is missing (one sentence says what), 2 wrong usage, otherwise that
-of the uv or pip command that failed.
+Exit codes: 0 done, 1 something is missing or vulnerable (one sentence says what), 2 wrong usage,
+otherwise that of the uv or pip command that failed.
 """
 
 from __future__ import annotations
@@ -19,12 +24,17 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
-LOCKS = {"requirements.in": "requirements.txt", "dev-requirements.in": "dev-requirements.txt"}
+LOCKS = {"requirements.txt": "requirements.in", "dev-requirements.txt": "dev-requirements.in"}
+PUBLIC_INDEX = "https://pypi.org/simple"
+WHEELS = Path("wheels/SHA256SUMS")
 VENV_PYTHON = Path(".venv", "Scripts/python.exe" if os.name == "nt" else "bin/python")
 # pip's extra-index-url is not among them: uv asks an extra index first for every package, so what
 # one machine has there would end up in everybody's lock. UV_INDEX adds one knowingly.
@@ -41,7 +51,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--root", type=Path, default=Path(), help="folder of the requirements (default: this one)"
+        "--root", type=Path, default=Path(), help="folder of the lock (default: this one)"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("install", help="make .venv hold exactly what the lock says")
@@ -51,26 +61,42 @@ def main() -> None:
         default="{}.{}".format(*sys.version_info),
         help="Python version of .venv (default: %(default)s)",
     )
-    commands.add_parser("lock", help="make the .txt files fit the .in files; pins stay if they can")
+    commands.add_parser("lock", help="make the lock fit again; pins stay if they can")
     command = commands.add_parser("upgrade", help="move the pins to the newest versions")
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
+    command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
+    command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
     args = parser.parse_args()
 
     try:
         os.chdir(args.root)
     except OSError as error:
         parser.error(f"--root {args.root}: {error.strerror}")
+    # So that `lock` brings back what was there, as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if args.command == "install":
             install(args.python)
         elif args.command == "lock":
             lock()
-        else:
+        elif args.command == "upgrade":
             upgrade(args.names)
+        else:
+            audit(args.options)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # The command itself has said why.
+    except tomllib.TOMLDecodeError as error:
+        sys.exit(f"uv.lock or pyproject.toml is damaged ({error}): look at `git diff`.")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def sources() -> dict[str, str]:
+    """Return the files of the lock, each with the file that says what it is made of."""
+    # A uv.lock may lie beside the others: a bare `uv run` writes one.
+    only_uv = Path("uv.lock").exists() or not Path("requirements.txt").exists()
+    uv_kind = only_uv and not Path("requirements.in").exists()
+    return {"uv.lock": "pyproject.toml"} if uv_kind else LOCKS
 
 
 def install(version: str) -> None:
@@ -82,27 +108,97 @@ def install(version: str) -> None:
     ours = venv.is_dir() and ((venv / "pyvenv.cfg").exists() or not any(venv.iterdir()))
     if os.path.lexists(venv) and (venv.is_symlink() or not ours):
         sys.exit(".venv is no virtual environment of this project: move it away, then try again.")
+    refuse_missing()
     refuse_markers()
-    for lock_file in LOCKS.values():
-        if not Path(lock_file).exists():
-            sys.exit(f"{lock_file} is missing: bring it back with `git checkout {lock_file}`.")
-
     if python_version(VENV_PYTHON) != version:
         python = find_python(version)
         if python_version(VENV_PYTHON) != python_version(python):
             create_venv(python)
     uv = find_uv() or install_uv()
     # `make lock`, which adds hashes, needs what has been made up to here.
-    for lock_file in LOCKS.values():
-        # A hash stands on a line of its own, after a backslash.
-        if unhashed := re.findall(r"^([\w.-]+)==[^\\\n]*$", read(lock_file), re.MULTILINE):
-            sys.exit(f"{lock_file} has no hashes for {', '.join(unhashed)}: run `make lock`.")
-    install = [uv, "pip", "install", "--python", VENV_PYTHON]
-    locked = [f"--requirements={lock_file}" for lock_file in LOCKS.values()]
-    run(*install, "--require-hashes", *locked)
-    # Now the build backend is there, so that nothing has to be fetched for the project itself.
+    for lock_file in sources():
+        if names := unhashed(lock_file):
+            sys.exit(f"{lock_file} has no hashes for {', '.join(names)}: run `make lock`.")
+    with tempfile.TemporaryDirectory() as folder:
+        install_locked(uv, Path(folder))
+
+
+def install_locked(uv: str, folder: Path) -> None:
+    """Fill .venv from the lock, and check that it has all that the project asks for."""
+    # How old a release has to be was decided when it was locked.
+    install = [uv, "pip", "install", "--python", VENV_PYTHON, "--exclude-newer=false"]
+    locked = in_pip_format(uv, folder)
+    files = [f"--requirements={file}" for file in locked]
+    adapted = [f"--requirements={adapt_to_wheels(file, folder)}" for file in locked]
+    from_wheels = [*install, "--no-index", "--find-links=wheels"]
+    dry_run = [*from_wheels, "--dry-run", "--no-deps", "--require-hashes", *adapted]
+    in_wheels = WHEELS.exists() and succeeds(*dry_run)
+    if in_wheels:
+        install, files = from_wheels, adapted
+    if "uv.lock" in sources() and not in_wheels and lock_fits(uv, environment()):
+        # uv.lock knows more than pip's format: which package comes from which index.
+        sync = [uv, "sync", "--python", VENV_PYTHON, "--frozen", "--inexact"]
+        run(*sync, "--no-install-project")
+    else:
+        # One after the other, because uv would take a hash of either.
+        for file in files:
+            run(*install, "--require-hashes", file)
+    # The build backend is there now, so nothing has to be fetched for the project itself.
     own = ["--editable", "."] if "[build-system]" in read(pyproject()) else []
-    run(*install, "--quiet", "--exact", "--no-deps", "--no-build-isolation", *locked, *own)
+    run(*install, "--quiet", "--exact", "--no-deps", "--no-build-isolation", *files, *own)
+
+    for lock_file, source in sources().items():
+        if lock_file == "uv.lock":
+            fits = lock_fits(uv, without_index())
+        else:
+            # uv asks no index where what is installed is enough, with all extras.
+            command = [*install, "--no-index", "--offline", f"--requirements={source}"]
+            fits = in_wheels or succeeds(*command, env=without_index())
+        if not fits:
+            sys.exit(f"{lock_file} does not fit {source}: run `make lock setup`.")
+
+
+def in_pip_format(uv: str, folder: Path) -> list[Path]:
+    """Return the files of the lock; write uv.lock as one in pip's format into a folder."""
+    if "uv.lock" not in sources():
+        return [Path(lock_file) for lock_file in LOCKS]
+    file = folder / "uv.txt"
+    run(uv, "export", "--quiet", "--frozen", "--no-emit-project", f"--output-file={file}")
+    return [file]
+
+
+def adapt_to_wheels(locked: Path, folder: Path) -> Path:
+    """Write a lock for wheels/: what was built there has another hash, and nothing an address."""
+    text = read(locked)
+    wheels = re.findall(r"^(\w{64})  ([^-]+)-([^-]+)-.*\.whl$", read(WHEELS), re.MULTILINE)
+    for digest, name, version in wheels:
+        name = name.replace("_", "[-_.]")
+        text = re.sub(rf"(?mi)^({name}) @ \S+", rf"\1=={version}", text)
+        if digest not in text:
+            pin = rf"(?mi)^{name}=={re.escape(version)} .*\n"
+            text = re.sub(pin, rf"\g<0>    --hash=sha256:{digest} \\\n", text)
+    adapted = folder / f"wheels-{locked.name}"
+    adapted.write_text(text, encoding="utf-8")
+    return adapted
+
+
+def lock_fits(uv: str, env: dict[str, str]) -> bool:
+    """Say whether uv.lock fits pyproject.toml and the settings of uv; this asks no index."""
+    check = [uv, "lock", "--check", "--offline"]
+    if VENV_PYTHON.exists():
+        check += ["--no-build-isolation", "--python", VENV_PYTHON]
+    return succeeds(*check, env=env)
+
+
+def without_index() -> dict[str, str]:
+    """Return the environment without what only this machine is told about indexes and releases."""
+    wanted = {
+        name: value
+        for name, value in environment().items()
+        if not re.search("INDEX|FIND_LINKS|EXCLUDE_NEWER", name)
+    }
+    nowhere = dict.fromkeys(("XDG_CONFIG_HOME", "APPDATA"), os.devnull)
+    return wanted | nowhere | {"UV_NO_SYSTEM_CONFIG": "1"}
 
 
 def create_venv(python: str) -> None:
@@ -144,40 +240,58 @@ def find_python(version: str) -> str:
 
 def find_uv() -> str | None:
     """Return the uv of this project, or else that of the machine."""
-    own = [str(VENV_PYTHON.parent), str(Path(sys.executable).parent)]
+    own = [str(VENV_PYTHON.parent.absolute()), str(Path(sys.executable).parent)]
     return shutil.which("uv", path=os.pathsep.join([*own, os.environ["PATH"]]))
 
 
 def install_uv() -> str:
     """Install the locked uv into .venv with pip, and return its path."""
-    entry = re.search(r"^uv==(?:.*\\\n)*.*\n", read("dev-requirements.txt"), re.MULTILINE)
-    if not entry:
-        sys.exit("There is no uv: install it, or add it to dev-requirements.in and the lock.")
+    if "uv.lock" in sources():
+        locked = tomllib.loads(read("uv.lock"))["package"]
+        entries = [
+            " ".join([f"uv=={entry['version']}", *(f"--hash={w['hash']}" for w in entry["wheels"])])
+            for entry in locked
+            if entry["name"] == "uv"
+        ]
+    else:
+        text = read("dev-requirements.txt")
+        entries = re.findall(r"^uv==(?:.*\\\n)*.*\n", text, re.MULTILINE)
+    if not entries:
+        sys.exit("There is no uv: install it, or add it to the development packages.")
     output(VENV_PYTHON, "-m", "ensurepip")
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder, "uv.txt")
-        requirement.write_text(entry[0])
+        requirement.write_text(entries[0])
         options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
+        if list(WHEELS.parent.glob("uv-*.whl")):
+            options += ["--no-index", "--find-links=wheels"]
         run(VENV_PYTHON, "-m", "pip", "install", *options, "-r", requirement)
     return find_uv()
 
 
 def lock(*options: str) -> None:
-    """Compile the .in files for all platforms and all Pythons that requires-python admits.
+    """Make the lock, for all platforms and all Pythons that requires-python admits.
 
-    Either both .txt files are renewed or none is: where a resolution fails, uv says why.
+    Either all of its files are renewed or none is: where a resolution fails, uv says why.
     """
     uv = find_uv() or sys.exit("There is no uv: run `make setup`.")
     refuse_markers()
-    before = {lock_file: read(lock_file) for lock_file in LOCKS.values()}
+    before = {lock_file: read(lock_file) for lock_file in sources()}
     try:
-        for source, lock_file in LOCKS.items():
+        for lock_file, source in sources().items():
             print(f"Resolving {source}", flush=True)
-            run(
-                *(uv, "pip", "compile", "--quiet", source, "--output-file", lock_file),
-                *("--universal", "--python-version", oldest_python(), "--generate-hashes"),
-                *("--custom-compile-command", "make lock", *options),
-            )
+            if lock_file == "uv.lock":
+                # An index of pip's is none of uv.lock's.
+                index = {"UV_DEFAULT_INDEX": os.environ.get("UV_DEFAULT_INDEX", "")}
+                run(uv, "lock", *options, env=environment() | index)
+                refuse_new_index(before[lock_file])
+            else:
+                compile_lock(uv, source, lock_file, *options)
+            if names := unhashed(lock_file):
+                sys.exit(
+                    f"{names[0]} has no hash: name an archive, which gets one:"
+                    " `NAME @ https://HOST/ARCHIVE.tar.gz`."
+                )
     except BaseException:
         for lock_file, text in before.items():
             if not text:
@@ -185,46 +299,154 @@ def lock(*options: str) -> None:
             elif read(lock_file) != text:
                 Path(lock_file).write_text(text, encoding="utf-8", newline="\n")
         raise
-    for lock_file, text in before.items():
-        for line in moved_pins(text, read(lock_file)):
-            print(f"  {line}")
+    moved = moved_pins("".join(before.values()), "".join(map(read, before)))
+    widths = [max(map(len, column)) for column in zip(*moved, strict=True)]
+    for name, old, new in moved:
+        print(f"  {name:{widths[0]}}  {old:{widths[1]}}  ->  {new}")
+    print("Now `make setup` installs it." if moved else "All versions stay.")
+
+
+def refuse_new_index(before: str) -> None:
+    """End with a sentence where uv has written an index into uv.lock that only this machine knows."""
+    known = PUBLIC_INDEX + before + read("pyproject.toml")
+    for index in re.findall(r'registry = "([^"]+)"', read("uv.lock")):
+        if index.rstrip("/") not in known:
+            sys.exit(
+                f"uv.lock would name {index}, which this machine is set to use: lock where it is"
+                " not, or name it in pyproject.toml ([[tool.uv.index]])."
+            )
+
+
+def compile_lock(uv: str, source: str, lock_file: str, *options: str) -> None:
+    """Compile one .in file, without a limit on the age of releases where the index tells no age."""
+    command = [uv, "pip", "compile", "--universal", f"--python-version={oldest_python()}"]
+    command += ["--generate-hashes", f"--output-file={lock_file}", source, *options]
+    try:
+        run(*command, stdout=DEVNULL)
+    except subprocess.CalledProcessError:
+        again = subprocess.run(
+            command, check=False, capture_output=True, encoding="utf-8", env=environment()
+        )
+        if "is missing an upload date" not in again.stderr:
+            raise
+        print(
+            "This index does not say how old a release is, so exclude-newer in pyproject.toml cannot"
+            " be kept: trying without it, as UV_EXCLUDE_NEWER=false would from the start.",
+            file=sys.stderr,
+        )
+        run(*command, stdout=DEVNULL, env=environment() | {"UV_EXCLUDE_NEWER": "false"})
+
+
+def unhashed(lock_file: str) -> list[str]:
+    """Return what a lock pins without a hash: a package from git, from a folder, or by hand."""
+    if lock_file != "uv.lock":
+        # A hash stands on a line of its own, after a backslash.
+        entry = r"^(-e \S+|[^\s#=-][^\s=]*)[^\\\n]*$"
+        return re.findall(entry, read(lock_file), re.MULTILINE)
+    names = []
+    for package in tomllib.loads(read(lock_file))["package"]:
+        files = [package.get("sdist"), *package.get("wheels", [])]
+        hashed = ["hash" in file for file in files if file]
+        if "." not in package["source"].values() and not (hashed and all(hashed)):
+            names.append(package["name"])
+    return names
 
 
 def upgrade(names: list[str]) -> None:
     """Move the pins of these packages, or of all, to the newest versions."""
-    locked = pins("".join(map(read, LOCKS.values())))
+    locked = pins("".join(map(read, sources())))
     for name in names:
-        if re.sub(r"[-_.]+", "-", name).lower() not in locked:
-            sys.exit(f"{name} is in no lock: add it to requirements.in, then run `make lock`.")
+        if normal(re.match(r"[\w.-]*", name)[0]) not in locked:
+            (source, *_) = sources().values()
+            sys.exit(f"{name} is in no lock: add it to {source}, then run `make lock`.")
     lock(*[f"--upgrade-package={name}" for name in names] or ["--upgrade"])
 
 
-def moved_pins(before: str, after: str) -> list[str]:
-    """Return a line like ``numpy 2.4.6 -> 2.5.5`` for each package whose pins differ."""
+def moved_pins(before: str, after: str) -> list[tuple[str, str, str]]:
+    """Return rows like ``numpy``, ``2.4.6``, ``2.5.5`` for the packages whose pins differ."""
     old, new = pins(before), pins(after)
     return [
-        f"{name} {old.get(name, 'new')} -> {new.get(name, 'removed')}"
+        (name, old.get(name, "new"), new.get(name, "removed"))
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
 
 
-def pins(text: str) -> dict[str, str]:
+def pins(locks: str) -> dict[str, str]:
     """Return the pinned version of each package; several, when Pythons differ, with commas."""
-    found: dict[str, str] = {}
-    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE):
-        found[name] = f"{found[name]}, {version}" if name in found else version
-    return found
+    found: dict[str, list[str]] = {}
+    pip_pins = re.findall(r"^([\w.-]+)(?:==| @ )([^\s;]+)", locks, re.MULTILINE)
+    uv_pins = re.findall(r'^\[\[package]]\nname = "(.+)"\nversion = "(.+)"', locks, re.MULTILINE)
+    for name, version in pip_pins + uv_pins:
+        versions = found.setdefault(name, [])
+        if version not in versions:
+            versions.append(version)
+    return {name: ", ".join(versions) for name, versions in found.items()}
 
 
-def run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, env=environment())
+def audit(options: list[str]) -> None:
+    """Ask the OSV database, through uv, about every version in the lock."""
+    uv = find_uv() or sys.exit("There is no uv: run `make setup`.")
+    refuse_missing()
+    refuse_markers()
+    if not any("sha256:" in read(lock_file) for lock_file in sources()):
+        sys.exit("Nothing is locked with a hash, so nothing was checked: run `make lock`.")
+    with tempfile.TemporaryDirectory() as folder:
+        if "uv.lock" not in sources():
+            write_uv_lock(Path(folder))
+        result = subprocess.run(
+            [uv, "audit", "--frozen", "--preview-features=audit-command", *options],
+            check=False,
+            cwd="." if "uv.lock" in sources() else folder,
+            env={"UV_HTTP_RETRIES": "1"} | environment(),
+            stderr=PIPE,
+            encoding="utf-8",
+        )
+    if "error sending request" in result.stderr:
+        cause = result.stderr.strip().rpartition("cause: ")[2]
+        sys.exit(f"No source of advisories answers, so nothing was checked: {cause}.")
+    sys.stderr.write(result.stderr)
+    sys.exit(result.returncode)
+
+
+def write_uv_lock(folder: Path) -> None:
+    """Write requirements*.txt as a uv.lock, beside the settings of this project."""
+    shutil.copy(pyproject(), folder)
+    root = normal(tomllib.loads(read(pyproject()))["project"]["name"])
+    source = 'source = { registry = "." }'
+    tables, needs = [], []
+    for name, versions in pins("".join(map(read, LOCKS))).items():
+        for version in versions.split(", "):
+            if "://" in version:
+                print(f"{name} has an address and no version: it is not checked.", file=sys.stderr)
+            else:
+                tables.append(f'[[package]]\nname = "{name}"\nversion = "{version}"\n{source}\n')
+                needs.append(f'{{ name = "{name}", version = "{version}", {source} }}')
+    (folder / "uv.lock").write_text(
+        f'version = 1\nrequires-python = ">={oldest_python()}"\n'
+        f'[[package]]\nname = "{root}"\nversion = "0"\nsource = {{ virtual = "." }}\n'
+        f"dependencies = [{', '.join(needs)}]\n" + "".join(tables)
+    )
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None, stdout: int | None = None) -> None:
+    """Run a command that must succeed; it prints on its own."""
+    subprocess.run(command, check=True, env=env or environment(), stdout=stdout)
+
+
+def succeeds(*command: str | Path, env: dict[str, str] | None = None) -> bool:
+    env = env or environment()
+    return not subprocess.run(command, check=False, capture_output=True, env=env).returncode
 
 
 @functools.cache
 def environment() -> dict[str, str]:
     """Return the environment for uv, with what only pip has been told about index and network."""
-    configured = dict(os.environ)
+    configured = os.environ | {"UV_PROJECT_ENVIRONMENT": ".venv"}
     if "UV_INDEX_URL" in os.environ:
         configured.setdefault("UV_DEFAULT_INDEX", os.environ["UV_INDEX_URL"])
     for name, uv_name in UV_NAMES.items():  # which also works where this Python has no pip
@@ -270,9 +492,16 @@ def pyproject() -> Path:
     sys.exit("pyproject.toml is missing: bring it back with `git checkout pyproject.toml`.")
 
 
+def refuse_missing() -> None:
+    """End with a sentence where a file of the lock is not there."""
+    for lock_file in sources():
+        if not Path(lock_file).exists():
+            sys.exit(f"{lock_file} is missing: bring it back with `git checkout {lock_file}`.")
+
+
 def refuse_markers() -> None:
     """End with a sentence where a merge has left both sides in a lock."""
-    for lock_file in LOCKS.values():
+    for lock_file in sources():
         if "<<<<<<< " in read(lock_file):
             sys.exit(
                 f"{lock_file} has merge markers: take one side with `git checkout --ours"

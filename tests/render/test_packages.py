@@ -1,77 +1,32 @@
-"""tools/packages.py, with real environments and a private package index that asks for a password."""
+"""tools/packages.py install: real environments hold what the lock says, in projects of both kinds."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from hashlib import sha256
 
 import pytest
-from private_index import IN_URL, PASSWORD, USER, serve
+from locking import BASE_PYTHON, HERE, LOCKS, PACKAGES, Project, sentences
+from packaging.requirements import Requirement
+from private_index import FILES, wheel
 
 from support import BIN, ROOT, run
 
-PACKAGES = ROOT / "template/tools/packages.py"
-HERE = "{}.{}".format(*sys.version_info)
-LOCKS = ["requirements.txt", "dev-requirements.txt"]
-# A Python that has neither uv nor packages beside it.
-BASE_PYTHON = Path(sys.base_prefix) / f"bin/python{HERE}"
-
-
-@pytest.fixture(scope="module")
-def index():
-    with serve() as address:
-        yield address
-
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch) -> Path:
-    """A HOME without any setting of pip or uv, and with caches of its own."""
-    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_", "XDG_"))]:
-        monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    # A launcher like pyenv's, asked for each Python that it could start, would take seconds.
-    monkeypatch.setenv("PATH", f"{BASE_PYTHON.parent}:{BIN}:{os.environ['PATH']}")
-    return home
-
-
-@pytest.fixture
-def project(tmp_path) -> Path:
-    """A project with two tiny packages, not locked yet."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.11"\n')
-    (folder / "requirements.in").write_text("tiny-a\n")
-    (folder / "dev-requirements.in").write_text("-c requirements.txt\ntiny-b\n")
-    return folder
-
-
-@pytest.fixture
-def locked(project, machine, index, monkeypatch) -> Path:
-    """The project, locked with the older versions; newer ones are there and allowed."""
-    monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://{IN_URL}@{index}/simple/")
-    allowed = {path: path.read_text() for path in project.glob("*.in")}
-    for path, text in allowed.items():
-        path.write_text(re.sub(r"(tiny-.)", r"\1==1.0", text))
-    packages(project, "lock")
-    for path, text in allowed.items():
-        path.write_text(text)
-    return project
+requirements_only = pytest.mark.parametrize("project", ["requirements"], indirect=True)
 
 
 def test_help_says_what_the_commands_are_and_what_the_exit_codes_mean():
     printed = run(sys.executable, PACKAGES, "--help").stdout
-    for word in ("install", "lock", "upgrade", "Exit codes"):
+    for word in ("install", "lock", "upgrade", "audit", "Exit codes"):
         assert word in printed
-    for command in ("install", "lock", "upgrade"):
+    for command in ("install", "lock", "upgrade", "audit"):
         run(sys.executable, PACKAGES, command, "--help")
 
 
-@pytest.mark.parametrize("arguments", [[], ["instal"], ["install", "--pyton", "3.11"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [[], ["instal"], ["install", "--pyton", "3.11"], ["--root", "x", "lock"]], ids=str
+)
 def test_a_wrong_command_ends_with_2(arguments):
     result = subprocess.run(
         [sys.executable, PACKAGES, *arguments], check=False, capture_output=True
@@ -79,19 +34,47 @@ def test_a_wrong_command_ends_with_2(arguments):
     assert result.returncode == 2
 
 
-def test_install_makes_the_environment_hold_exactly_the_lock(locked):
-    packages(locked, "install")
-    assert installed(locked) == {"tiny-a": "1.0", "tiny-b": "1.0"}
+def test_the_environment_equals_the_lock(locked):
+    locked.ask("tiny-a", "choosy[more]", "raw", "picky", dev=("tiny-b", "fresh"))
+    locked.run("lock")
+    locked.run("install")
+    uv = BIN / "uv"
+    frozen = run(uv, "pip", "freeze", "--python", ".venv", cwd=locked.folder).stdout
+    if locked.kind == "uv":
+        options = ["--frozen", "--no-hashes", "--no-emit-project", "--no-header", "--no-annotate"]
+        entries = run(uv, "export", *options, cwd=locked.folder).stdout.splitlines()
+    else:
+        text = "\n".join(lock.read_text() for lock in locked.locks)
+        entries = re.findall(r"^(\w.*) \\$", text, re.MULTILINE)
+    expected = {
+        f"{needed.name}{needed.specifier}"
+        for needed in map(Requirement, entries)
+        if not needed.marker or needed.marker.evaluate()
+    }
+    assert set(frozen.splitlines()) == expected
+    assert len(expected) < len(locked.pins()), "picky should need a package elsewhere"
 
-    lock = locked / "dev-requirements.txt"
-    lock.write_text(re.sub(r"(?s)^tiny-b==.*?(?=^\S|\Z)", "", lock.read_text(), flags=re.MULTILINE))
-    packages(locked, "install")
-    assert installed(locked) == {"tiny-a": "1.0"}
+
+def test_install_fills_venv_whatever_environment_uv_would_take(locked, tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(tmp_path / "other"))
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "active"))
+    locked.run("install")
+    assert not (tmp_path / "other").exists()
+    assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
+
+
+def test_install_takes_away_what_is_not_locked(locked):
+    locked.run("install")
+    options = ["--python", ".venv", "--default-index", locked.index]
+    run(BIN / "uv", "pip", "install", *options, "fresh", cwd=locked.folder)
+    assert "fresh" in locked.installed()
+    locked.run("install")
+    assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
 def test_install_leaves_a_venv_alone_that_is_none(kind, locked, tmp_path):
-    venv, thesis = locked / ".venv", tmp_path / "thesis.tex"
+    venv, thesis = locked.folder / ".venv", tmp_path / "thesis.tex"
     if kind == "folder":
         venv.mkdir()
         thesis = venv / "thesis.tex"
@@ -101,235 +84,206 @@ def test_install_leaves_a_venv_alone_that_is_none(kind, locked, tmp_path):
         (tmp_path / "pyvenv.cfg").touch()
         venv.symlink_to(tmp_path, target_is_directory=True)
     thesis.write_text("Chapter 1")
-    result = packages(locked, "install", fails=True)
-    assert sentences(result) == [
+    assert sentences(locked.run("install", fails=True)) == [
         ".venv is no virtual environment of this project: move it away, then try again."
     ]
     assert thesis.read_text() == "Chapter 1"
 
 
 def test_install_takes_an_empty_venv_for_one_that_is_not_there_yet(locked):
-    (locked / ".venv").mkdir()
-    packages(locked, "install")
-    assert installed(locked) == {"tiny-a": "1.0", "tiny-b": "1.0"}
+    (locked.folder / ".venv").mkdir()
+    locked.run("install")
+    assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
 
 
-@pytest.mark.parametrize("command", ["install", "lock"])
+@pytest.mark.parametrize("command", ["install", "lock", "audit"])
 def test_a_lock_with_merge_markers_gets_one_sentence_and_stays(command, locked):
-    lock = locked / "dev-requirements.txt"
+    lock = locked.locks[-1]
     lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
     before = lock.read_bytes()
-    (sentence,) = sentences(packages(locked, command, fails=True))
-    assert sentence.startswith("dev-requirements.txt has merge markers: take one side with `git")
+    (sentence,) = sentences(locked.run(command, fails=True))
+    assert sentence.startswith(f"{lock.name} has merge markers: take one side with `git")
     assert lock.read_bytes() == before
 
 
 def test_install_makes_a_broken_environment_anew(locked):
-    packages(locked, "install")
-    for python in (locked / ".venv/bin").glob("python*"):
+    locked.run("install")
+    for python in (locked.folder / ".venv/bin").glob("python*"):
         python.unlink()
         python.symlink_to("/nowhere/python")
-    packages(locked, "install")
-    assert installed(locked) == {"tiny-a": "1.0", "tiny-b": "1.0"}
+    locked.run("install")
+    assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
 
 
-@pytest.mark.parametrize("name", LOCKS)
-def test_install_says_which_lock_is_missing(name, locked):
-    (locked / name).unlink()
-    result = packages(locked, "install", fails=True)
-    (sentence,) = sentences(result)
-    assert sentence == f"{name} is missing: bring it back with `git checkout {name}`."
+@pytest.mark.parametrize("command", ["install", "audit"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_lock_that_is_missing_gets_one_sentence(command, number, locked):
+    lock = locked.locks[number]
+    lock.unlink()
+    (sentence,) = sentences(locked.run(command, fails=True))
+    assert sentence == f"{lock.name} is missing: bring it back with `git checkout {lock.name}`."
+
+
+@pytest.mark.parametrize("project", ["uv"], indirect=True)
+def test_a_damaged_uv_lock_gets_one_sentence(locked):
+    locked.locks[0].write_text(locked.locks[0].read_text()[:-40])
+    last = sentences(locked.run("install", fails=True))[-1]
+    assert last.startswith("uv.lock or pyproject.toml is damaged (")
+
+
+@requirements_only
+def test_a_uv_lock_that_uv_run_has_left_in_a_requirements_project_does_not_count(locked):
+    run(BIN / "uv", "lock", cwd=locked.folder)
+    locked.run("install")
+    assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
 
 
 def test_install_goes_on_with_another_python_where_the_chosen_one_is_missing(locked):
-    result = packages(locked, "install", "--python", "3.99")
+    result = locked.run("install", "--python", "3.99")
     assert f"Python 3.99 is not on this machine: using {HERE}" in result.stderr
     assert "Traceback" not in result.stderr
-    assert installed(locked) == {"tiny-a": "1.0", "tiny-b": "1.0"}
+    assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
 
 
 def test_install_refuses_a_python_that_the_lock_does_not_cover(locked):
-    (locked / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.98"\n')
-    result = packages(locked, "install", "--python", "3.99", fails=True)
-    assert sentences(result)[-1].startswith("Python 3.99 is not on this machine")
-    assert "none before 3.98" in sentences(result)[-1]
-    assert not (locked / ".venv").exists()
+    settings = locked.folder / "pyproject.toml"
+    settings.write_text(settings.read_text().replace(">=3.11", ">=3.98"))
+    last = sentences(locked.run("install", "--python", "3.99", fails=True))[-1]
+    assert last.startswith("Python 3.99 is not on this machine")
+    assert "none before 3.98" in last
+    assert not (locked.folder / ".venv").exists()
 
 
 def test_install_names_the_package_whose_hash_is_wrong(locked):
-    for lock in (locked / name for name in LOCKS):
-        wrong = re.sub(
-            r"(tiny-a==.*\n.*sha256:)[0-9a-f]{64}", r"\g<1>" + "0" * 64, lock.read_text()
-        )
-        lock.write_text(wrong)
-    result = packages(locked, "install", fails=True)
+    locked.tamper("tiny-a")
+    result = locked.run("install", fails=True)
     assert "tiny-a" in result.stderr and "ash" in result.stderr
-    assert "tiny-a" not in installed(locked)
+    assert "tiny-a" not in locked.installed()
 
 
-def test_lock_keeps_pins_that_still_fit(locked):
-    before = contents(locked)
-    packages(locked, "lock")
-    assert contents(locked) == before
+@requirements_only
+def test_a_right_hash_in_the_development_lock_does_not_make_up_for_a_wrong_one(locked):
+    locked.tamper("tiny-a", "requirements.txt")
+    assert "tiny-a" in locked.run("install", fails=True).stderr
+    assert locked.installed() == {}
 
 
-def test_upgrade_moves_all_pins(locked):
-    printed = packages(locked, "upgrade").stdout
-    assert "tiny-a 1.0 -> 2.0" in printed and "tiny-b 1.0 -> 2.0" in printed
-    assert "tiny-a==2.0" in (locked / "requirements.txt").read_text()
-    assert "tiny-a==2.0" in (locked / "dev-requirements.txt").read_text()
-    assert "tiny-b==2.0" in (locked / "dev-requirements.txt").read_text()
+def test_a_file_of_the_index_with_another_content_is_not_installed(locked):
+    locked.ask("spoiled")
+    locked.run("lock")
+    assert "spoiled" in locked.run("install", fails=True).stderr
+    assert locked.installed() == {}
 
 
-def test_upgrade_of_one_package_moves_only_that(locked):
-    before = contents(locked)
-    printed = packages(locked, "upgrade", "tiny-b").stdout
-    assert re.findall(r"tiny-. .*", printed) == ["tiny-b 1.0 -> 2.0"]
-    after = contents(locked)
-    assert after["requirements.txt"] == before["requirements.txt"]
-    assert b"tiny-a==1.0" in after["dev-requirements.txt"]
-    assert b"tiny-b==2.0" in after["dev-requirements.txt"]
+def test_install_refuses_pins_without_a_hash(locked):
+    for lock in locked.locks:
+        text = re.sub(r" \\\n +--hash=\S+", "", lock.read_text())
+        lock.write_text(re.sub(r', hash = "[^"]+"', "", text))
+    last = sentences(locked.run("install", fails=True))[-1]
+    assert re.fullmatch(r"\S+ has no hashes for tiny-a.*: run `make lock`\.", last)
 
 
-def test_the_development_lock_follows_the_other(locked):
-    packages(locked, "upgrade", "tiny-a")
-    assert "tiny-a==2.0" in (locked / "requirements.txt").read_text()
-    assert "tiny-a==2.0" in (locked / "dev-requirements.txt").read_text()
+@pytest.mark.parametrize("need", ["fresh", "choosy[more]", "tiny-a==2.0"])
+def test_install_says_so_where_the_lock_does_not_fit_what_is_asked_for(need, locked):
+    locked.ask("choosy", "old-friend" if "==" in need else "raw")
+    locked.run("upgrade")
+    locked.ask("choosy", need)
+    last = sentences(locked.run("install", fails=True))[-1]
+    lock, source = LOCKS[locked.kind][0], "requirements.in"
+    source = source if locked.kind == "requirements" else "pyproject.toml"
+    assert last == f"{lock} does not fit {source}: run `make lock setup`."
+    assert "2.0" not in locked.installed().values()
+
+    locked.run("lock")
+    locked.run("install")
+    assert re.match(r"[\w-]+", need)[0] in locked.installed()
 
 
-@pytest.mark.parametrize("source", ["requirements.in", "dev-requirements.in"])
-@pytest.mark.parametrize("command", ["lock", "upgrade"])
-def test_a_lock_that_fails_leaves_both_files_as_they_were(command, source, locked):
-    before = contents(locked)
-    with (locked / source).open("a") as file:
-        file.write("tiny-b==9.0\n")
-    result = packages(locked, command, fails=True)
-    assert "tiny-b==9.0" in result.stderr  # uv's explanation
-    assert "Traceback" not in result.stderr
-    assert contents(locked) == before
+def test_a_project_of_its_own_is_installed_in_editable_form_with_what_is_locked(locked):
+    """The version that builds it comes from the lock too."""
+    locked.ask("tiny-a", dev=("builder==1.0",))
+    with (locked.folder / "pyproject.toml").open("a") as file:
+        file.write('\n[build-system]\nrequires = ["builder"]\nbuild-backend = "builder"\n')
+    (locked.folder / "demo-0-py3-none-any.whl").write_bytes(wheel("demo", "0"))
+    locked.run("lock")
+    locked.run("install")
+    assert locked.installed() == {"tiny-a": "1.0", "builder": "1.0", "demo": "0"}
 
 
-def test_a_first_lock_that_fails_leaves_no_half_of_it(project, machine, index, monkeypatch):
-    monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://{IN_URL}@{index}/simple/")
-    (project / "dev-requirements.in").write_text("tiny-b==9.0\n")
-    packages(project, "lock", fails=True)
-    assert not [name for name in LOCKS if (project / name).exists()]
+@pytest.fixture
+def wheels(locked, index) -> dict[str, bytes]:
+    """What `make wheels` would collect for the project: a wheel of each package, one built here."""
+    address = f"http://{index}/files/fresh-2.0-py3-none-any.whl"
+    locked.ask("raw", f"fresh @ {address}", dev=("tiny-b",))
+    locked.run("lock")
+    names = ["tiny_a-1.0", "tiny_b-1.0", "fresh-2.0"]
+    found = {f"{name}-py3-none-any.whl": FILES[f"{name}-py3-none-any.whl"] for name in names}
+    return found | {"raw-1.0-py3-none-any.whl": wheel("raw", "1.0")}
 
 
-def use_variable(name):
-    def configure(monkeypatch, machine, url):
-        monkeypatch.setenv(name, url)
-
-    return configure
-
-
-def use_file(path, text):
-    def configure(monkeypatch, machine, url):
-        file = machine / path
-        file.parent.mkdir(parents=True)
-        file.write_text(text.format(url=url))
-
-    return configure
+def collect(project: Project, wheels: dict[str, bytes]) -> None:
+    folder = project.folder / "wheels"
+    folder.mkdir()
+    for name, content in wheels.items():
+        (folder / name).write_bytes(content)
+    sums = [f"{sha256(content).hexdigest()}  {name}\n" for name, content in wheels.items()]
+    (folder / "SHA256SUMS").write_text("".join(sums))
 
 
-def use_netrc(monkeypatch, machine, url):
-    host = url.split("@")[1].split(":")[0]
-    (machine / ".netrc").write_text(f"machine {host} login {USER} password {PASSWORD}\n")
-    (machine / ".netrc").chmod(0o600)
-    monkeypatch.setenv("PIP_INDEX_URL", url.replace(f"{IN_URL}@", ""))
+def test_install_needs_no_network_where_all_is_in_wheels(locked, wheels, monkeypatch):
+    collect(locked, wheels)
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(locked.folder / "empty-cache"))
+    locked.run("install")
+    all_of_them = {"fresh": "2.0", "raw": "1.0", "tiny-a": "1.0", "tiny-b": "1.0"}
+    assert locked.installed() == all_of_them
+    locked.run("install")
+    assert locked.installed() == all_of_them
 
 
-CONFIGURATIONS = {
-    "PIP_INDEX_URL": use_variable("PIP_INDEX_URL"),
-    "UV_DEFAULT_INDEX": use_variable("UV_DEFAULT_INDEX"),
-    "UV_INDEX_URL": use_variable("UV_INDEX_URL"),
-    "pip.conf": use_file(".config/pip/pip.conf", "[global]\nindex-url = {url}\n"),
-    "pip.conf-install": use_file(".config/pip/pip.conf", "[install]\nindex-url = {url}\n"),
-    "uv.toml": use_file(".config/uv/uv.toml", '[[index]]\nurl = "{url}"\ndefault = true\n'),
-    "netrc": use_netrc,
-}
+def test_install_asks_an_index_where_wheels_are_missing(locked, wheels):
+    wheels.popitem()
+    collect(locked, wheels)
+    locked.run("install")
+    assert locked.installed().keys() == {"fresh", "raw", "tiny-a", "tiny-b"}
 
 
-@pytest.mark.parametrize("configure", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
-def test_a_private_index_is_used_and_leaves_no_trace(
-    configure, project, machine, index, monkeypatch
-):
-    configure(monkeypatch, machine, f"http://{IN_URL}@{index}/simple/")
-    printed = [
-        packages(project, "lock"),
-        packages(project, "install"),
-        packages(project, "upgrade"),
-    ]
-    assert installed(project) == {"tiny-a": "2.0", "tiny-b": "2.0"}
-    for secret in (PASSWORD, IN_URL.split(":")[1], index):
-        for path in project.rglob("*"):
-            assert not path.is_file() or secret.encode() not in path.read_bytes(), path
-        assert not any(secret in result.stdout + result.stderr for result in printed)
+def test_a_wheel_that_is_not_the_locked_one_is_not_installed(locked, wheels):
+    collect(locked, wheels)
+    changed = locked.folder / "wheels/tiny_a-1.0-py3-none-any.whl"
+    changed.write_bytes(wheel("tiny-a", "1.0", code="poisoned = True\n"))
+    result = locked.run("install", fails=True)
+    assert "tiny-a" in result.stderr and "ash" in result.stderr
+    assert "tiny-a" not in locked.installed()
 
 
-def test_a_private_index_is_found_by_a_python_without_pip(
-    project, machine, index, monkeypatch, tmp_path
-):
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare")
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://{IN_URL}@{index}/simple/")
-    packages(project, "lock", python=tmp_path / "bare/bin/python")
-    assert "tiny-a==2.0" in (project / "requirements.txt").read_text()
-
-
-def test_an_index_that_refuses_is_reported_without_the_password(
-    project, machine, index, monkeypatch
-):
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://{USER}:wr0ng@{index}/simple/")
-    result = packages(project, "lock", fails=True)
-    assert "wr0ng" not in result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_uv_comes_from_the_lock_where_the_machine_has_none(project, tmp_path, monkeypatch):
+def test_uv_comes_from_the_lock_where_the_machine_has_none(project, caches, tmp_path, monkeypatch):
     """As on a machine with nothing but Python: pip installs uv, and uv everything else."""
+    for name, folder in caches.items():
+        monkeypatch.setenv(name, folder)
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
     lock = (ROOT / "locks/minimal/dev-requirements.txt").read_text()
-    (uv,) = re.findall(r"^uv==.*\n(?:    .*\n)+", lock, re.MULTILINE)
-    (project / "requirements.txt").write_text("")
-    (project / "dev-requirements.txt").write_text(uv)
+    version = re.search(r"^uv==(\S+)", lock, re.MULTILINE)[1]
+    project = project._replace(index="")
+    project.ask(dev=(f"uv=={version}",))
+    project.run("lock")
     tools = tmp_path / "bin"
     tools.mkdir()
     for tool in ("git", "make", "sh"):
         (tools / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", str(tools))
 
-    packages(project, "install", python=BASE_PYTHON)
-    assert installed(project) == {"uv": re.match(r"uv==(\S+)", uv)[1]}
+    project.run("install", python=BASE_PYTHON)
+    assert project.installed() == {"uv": version}
 
-    run(BASE_PYTHON, "-m", "venv", "--clear", "--without-pip", project / ".venv")
-    packages(project, "install", python=BASE_PYTHON)
-    assert (project / ".venv/bin/uv").exists()
+    project.empty_environment()
+    project.run("install", python=BASE_PYTHON)
+    assert (project.folder / ".venv/bin/uv").exists()
 
 
 def test_install_says_so_where_not_even_the_lock_has_uv(project, tmp_path, monkeypatch):
-    for name in LOCKS:
-        (project / name).write_text("")
+    project.ask()
+    project.run("lock")
     monkeypatch.setenv("PATH", str(tmp_path))
-    result = packages(project, "install", python=BASE_PYTHON, fails=True)
-    assert sentences(result)[-1].startswith("There is no uv: install it")
-
-
-def packages(
-    project: Path, *arguments: str, python: Path = BIN / "python", **options
-) -> subprocess.CompletedProcess:
-    return run(python, PACKAGES, "--root", project, *arguments, **options)
-
-
-def installed(project: Path) -> dict[str, str]:
-    """What the environment holds, apart from the pip that venv brings along."""
-    code = "import importlib.metadata as m; [print(d.name, d.version) for d in m.distributions()]"
-    printed = run(project / ".venv/bin/python", "-I", "-c", code).stdout
-    found = dict(line.split() for line in printed.splitlines())
-    return {name: v for name, v in found.items() if name not in ("pip", "setuptools")}
-
-
-def sentences(result: subprocess.CompletedProcess) -> list[str]:
-    return result.stderr.splitlines()
-
-
-def contents(project: Path) -> dict[str, bytes]:
-    return {name: (project / name).read_bytes() for name in LOCKS}
+    last = sentences(project.run("install", python=BASE_PYTHON, fails=True))[-1]
+    assert last.startswith("There is no uv: install it")

@@ -1,0 +1,274 @@
+"""What `make lock` and `make upgrade` do with all that a person may ask for, in projects of both kinds."""
+
+import re
+import signal
+import subprocess
+
+import pytest
+from locking import PACKAGES, sentences
+from private_index import YANKED, holding
+
+from support import BIN, commit_all, run
+
+requirements_only = pytest.mark.parametrize("project", ["requirements"], indirect=True)
+FAILURES = {
+    "a conflict": (["old-friend", "tiny-a==2.0"], "old-friend depend on tiny-a<2"),
+    "a version that is not there": (["tiny-a==7.0"], "there is no version of tiny-a==7.0"),
+    "a typo": (["tinny-a"], "tinny-a was not found"),
+    "a release of yesterday": (["fresh==2.0"], "was filtered by `exclude-newer`"),
+}
+
+
+def test_a_lock_that_still_fits_keeps_every_byte(locked):
+    before = locked.contents()
+    printed = locked.run("lock").stdout
+    assert locked.contents() == before
+    assert printed.splitlines()[-1] == "All versions stay."
+
+
+def test_an_added_package_comes_into_the_lock_and_moves_nothing_else(locked):
+    locked.ask("tiny-a", "fresh", dev=("tiny-b",))
+    locked.run("lock")
+    assert locked.pins() == {"tiny-a==1.0", "tiny-b==1.0", "fresh==1.0"}
+    locked.run("install")
+    assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0", "fresh": "1.0"}
+
+
+def test_a_removed_package_leaves_the_lock_and_the_environment_with_what_it_needed(locked):
+    locked.run("install")
+    locked.ask("fresh")
+    locked.run("lock")
+    assert locked.pins() == {"fresh==1.0"}
+    locked.run("install")
+    assert locked.installed() == {"fresh": "1.0"}
+
+
+@pytest.mark.parametrize("command", ["lock", "upgrade"])
+@pytest.mark.parametrize(("needs", "why"), FAILURES.values(), ids=FAILURES)
+def test_a_lock_that_fails_says_why_and_leaves_the_old_one(command, needs, why, locked):
+    before = locked.contents()
+    locked.ask("tiny-a", *needs, dev=("tiny-b",))
+    result = locked.run(command, fails=True)
+    assert why in result.stderr
+    assert "Traceback" not in result.stderr
+    assert locked.contents() == before
+
+
+def test_a_development_package_that_conflicts_leaves_the_whole_lock(locked):
+    before = locked.contents()
+    locked.ask("tiny-a", dev=("tiny-b", "tiny-b==9.0"))
+    result = locked.run("upgrade", fails=True)
+    assert "tiny-b==9.0" in result.stderr
+    assert locked.contents() == before
+
+
+def test_a_first_lock_that_fails_leaves_no_half_of_it(project):
+    project.ask("tiny-a", dev=("tiny-b==9.0",))
+    project.run("lock", fails=True)
+    assert set(project.contents()) == {None}
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
+def test_a_lock_that_is_stopped_leaves_the_old_one(stop, locked):
+    before = locked.contents()
+    locked.ask("tiny-a==2.0", dev=("tiny-b", "slow"))
+    command = [BIN / "python", PACKAGES, "--root", locked.folder, "lock"]
+    with holding("slow") as asked:
+        started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert asked.wait(60)
+        if locked.kind == "requirements":
+            assert locked.contents() != before  # The first half is there already.
+        started.send_signal(stop)
+        _, errors = started.communicate(timeout=60)
+    assert started.returncode not in (0, 1)
+    assert "Traceback" not in errors
+    assert locked.contents() == before
+
+
+def test_a_yanked_version_is_not_chosen(locked):
+    locked.ask("withdrawn")
+    locked.run("upgrade")
+    assert locked.pins() == {"withdrawn==1.0"}
+
+
+def test_a_yanked_version_is_taken_where_it_is_asked_for_and_uv_warns(locked):
+    (reason,) = YANKED.values()
+    locked.ask("withdrawn==2.0")
+    assert reason in locked.run("lock").stderr
+    assert locked.pins() == {"withdrawn==2.0"}
+    locked.run("install")
+    assert locked.installed() == {"withdrawn": "2.0"}
+
+
+def test_a_pin_that_was_yanked_later_stays_until_an_upgrade(locked):
+    locked.ask("withdrawn==2.0")
+    locked.run("lock")
+    locked.ask("withdrawn")
+    assert YANKED["withdrawn-2.0-py3-none-any.whl"] in locked.run("lock").stderr
+    assert locked.pins() == {"withdrawn==2.0"}
+    locked.run("upgrade")
+    assert locked.pins() == {"withdrawn==1.0"}
+
+
+def test_what_has_only_a_source_distribution_is_built_from_the_one_that_was_locked(locked):
+    locked.ask("raw")
+    locked.run("lock")
+    locked.run("install")
+    assert locked.installed() == {"raw": "1.0"}
+
+    locked.tamper("raw")
+    locked.empty_environment()
+    assert "raw" in locked.run("install", fails=True).stderr
+    assert locked.installed() == {}
+
+
+@pytest.mark.parametrize("file", ["fresh-2.0-py3-none-any.whl", "raw-1.0.tar.gz"])
+def test_an_address_is_pinned_by_its_hash(file, locked, index):
+    name, version = re.match(r"(\w+)-(\d\.\d)", file).groups()
+    locked.ask(f"{name} @ http://{index}/files/{file}")
+    locked.run("lock")
+    locked.run("install")
+    assert locked.installed() == {name: version}
+    locked.run("install")
+
+    locked.tamper(name)
+    locked.empty_environment()
+    result = locked.run("install", fails=True)
+    assert file in result.stderr and "ash" in result.stderr
+    assert locked.installed() == {}
+
+
+@pytest.fixture
+def repository(tmp_path) -> str:
+    """The address of a git repository with a package."""
+    folder = tmp_path / "gitty"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "gitty"\nversion = "1.0"\n[build-system]\nrequires = []\n'
+    )
+    commit_all(folder)
+    return f"git+{folder.as_uri()}"
+
+
+def test_a_package_from_git_is_refused_because_it_has_no_hash(locked, repository):
+    before = locked.contents()
+    locked.ask("tiny-a", f"gitty @ {repository}", dev=("tiny-b",))
+    last = sentences(locked.run("lock", fails=True))[-1]
+    assert last.startswith("gitty has no hash: name an archive")
+    assert locked.contents() == before
+
+
+@requirements_only
+@pytest.mark.parametrize("need", ["-e ./here", "./here", "here @ file://{folder}/here"])
+def test_a_package_from_a_folder_is_refused(need, locked):
+    before = locked.contents()
+    (locked.folder / "here").mkdir()
+    (locked.folder / "here/pyproject.toml").write_text(
+        '[project]\nname = "here"\nversion = "1.0"\n[build-system]\nrequires = []\n'
+    )
+    locked.ask("tiny-a", need.format(folder=locked.folder), dev=("tiny-b",))
+    last = sentences(locked.run("lock", fails=True))[-1]
+    assert "here has no hash: name an archive" in last
+    assert locked.contents() == before
+
+
+def test_install_refuses_a_package_from_git_that_somebody_else_has_locked(locked, repository):
+    locked.ask(f"gitty @ {repository}")
+    if locked.kind == "uv":
+        run(BIN / "uv", "lock", cwd=locked.folder)
+    else:
+        options = ["--generate-hashes", "--output-file=requirements.txt"]
+        run(BIN / "uv", "pip", "compile", "requirements.in", *options, cwd=locked.folder)
+    last = sentences(locked.run("install", fails=True))[-1]
+    assert f"{locked.locks[0].name} has no hashes for gitty" in last
+    assert locked.installed() == {}
+
+
+def test_an_extra_brings_what_it_needs(locked):
+    locked.ask("choosy")
+    locked.run("lock")
+    assert locked.pins() == {"choosy==1.0"}
+    locked.ask("choosy[more]")
+    locked.run("lock")
+    assert locked.pins() == {"choosy==1.0", "tiny-a==2.0"}
+    locked.run("install")
+    assert locked.installed() == {"choosy": "1.0", "tiny-a": "2.0"}
+
+
+def test_a_marker_keeps_a_package_in_the_lock_and_out_of_other_systems(locked):
+    # picky needs withdrawn on a Python that is not there yet.
+    locked.ask("picky", "fresh; sys_platform == 'win32'")
+    locked.run("upgrade")
+    assert locked.pins() == {"picky==1.0", "withdrawn==1.0", "fresh==1.0"}
+    locked.run("install")
+    assert locked.installed() == {"picky": "1.0"}
+
+
+AGES = {
+    "the default": ('exclude-newer = "7 days"', "fresh==1.0"),
+    "no limit": ("", "fresh==2.0"),
+    "no limit for this package": (
+        'exclude-newer = "7 days"\nexclude-newer-package = { fresh = false }',
+        "fresh==2.0",
+    ),
+    "no limit for another": (
+        'exclude-newer = "7 days"\nexclude-newer-package = { tiny-a = false }',
+        "fresh==1.0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "pin"), AGES.values(), ids=AGES)
+def test_a_release_of_yesterday_has_to_wait_unless_it_may_come(settings, pin, locked):
+    locked.ask("fresh", settings=settings)
+    locked.run("upgrade")
+    assert locked.pins() == {pin}
+
+
+def test_upgrade_moves_all_pins(locked):
+    result = locked.run("upgrade")
+    assert moves(result) == [("tiny-a", "1.0", "2.0"), ("tiny-b", "1.0", "2.0")]
+    assert locked.pins() == {"tiny-a==2.0", "tiny-b==2.0"}
+    assert result.stdout.splitlines()[-1] == "Now `make setup` installs it."
+
+
+def test_lock_lists_what_moves_comes_and_goes_in_columns(locked):
+    locked.ask("tiny-a==2.0", "withdrawn", "raw")
+    assert moves(locked.run("lock")) == [
+        ("raw", "new", "1.0"),
+        ("tiny-a", "1.0", "2.0"),
+        ("tiny-b", "1.0", "removed"),
+        ("withdrawn", "new", "1.0"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["tiny-b", "Tiny.B", "tiny_b==2.0"])
+def test_upgrade_of_one_package_moves_only_that(name, locked):
+    assert moves(locked.run("upgrade", name)) == [("tiny-b", "1.0", "2.0")]
+    assert locked.pins() == {"tiny-a==1.0", "tiny-b==2.0"}
+
+
+def test_upgrade_can_go_back_to_a_version(locked):
+    locked.run("upgrade")
+    assert moves(locked.run("upgrade", "tiny-b==1.0")) == [("tiny-b", "2.0", "1.0")]
+
+
+def test_upgrade_of_a_package_that_is_not_locked_says_where_to_add_it(locked):
+    before = locked.contents()
+    (sentence,) = sentences(locked.run("upgrade", "tiny-a", "tinny-b", fails=True))
+    source = "requirements.in" if locked.kind == "requirements" else "pyproject.toml"
+    assert sentence == f"tinny-b is in no lock: add it to {source}, then run `make lock`."
+    assert locked.contents() == before
+
+
+def test_the_development_lock_follows_the_other(locked):
+    locked.run("upgrade", "tiny-a")
+    for lock in locked.locks:
+        assert re.search(r'tiny-a(==|"\nversion = ")2\.0', lock.read_text())
+
+
+def moves(result: subprocess.CompletedProcess) -> list[tuple[str, str, str]]:
+    """The rows of the table of versions, which stand below each other."""
+    rows = re.findall(r"^  (\S+ *)  (\S+ *)  ->  (\S+)$", result.stdout, re.MULTILINE)
+    assert len({(len(name), len(old)) for name, old, _ in rows}) <= 1
+    return [(name.strip(), old.strip(), new) for name, old, new in rows]
