@@ -43,8 +43,13 @@ lock: .venv/ready ## Make this repository's locks fit their .in files again
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)
-	@for stack in locks/*/; do echo "$$stack"; \
-	  $(BIN)/python $(PACKAGES) --root $$stack $(if $(UPGRADE),upgrade,lock) || exit; done
+	@for stack in $(notdir $(wildcard locks/*)); do echo "$$stack:"; \
+	  $(BIN)/python $(PACKAGES) --root locks/$$stack $(if $(UPGRADE),upgrade,lock) \
+	  && rm -rf build/$$stack && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD \
+	    --data stack=$$stack --data advanced=true --data dependency_manager=uv . build/$$stack \
+	  && if [ ! -e locks/$$stack/uv/uv.lock ]; then rm build/$$stack/uv.lock; fi \
+	  && $(BIN)/uv lock --project build/$$stack $(if $(UPGRADE),--upgrade) \
+	  && mkdir -p locks/$$stack/uv && cp build/$$stack/uv.lock locks/$$stack/uv || exit; done
 
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for

@@ -118,7 +118,9 @@ def main() -> None:
 
 def failures(root: Path) -> Iterator[str]:
     names = [name for pair in LOCKS.items() for name in pair]
-    if (root / "uv.lock").exists() or not any((root / name).exists() for name in names):
+    # A uv.lock may lie beside the others: a bare `uv run` writes one.
+    there = [name for name in names if (root / name).exists()]
+    if "requirements.in" not in there and (not there or (root / "uv.lock").exists()):
         names = ["uv.lock"]
     folders = (folder for folder in (root, *root.parents) if (folder / "pyproject.toml").exists())
     files = {"pyproject.toml": next(folders, root) / "pyproject.toml"}

@@ -1,5 +1,6 @@
 """Images of generated projects, each built once, and containers of them."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -90,6 +91,36 @@ def notebook(project, make) -> str:
 def small_project(create) -> Path:
     """A project that builds fast, for what has to be built again and again."""
     return create("Pinbook small", stack="minimal")
+
+
+@pytest.fixture(scope="session")
+def small_projects(create, small_project) -> dict[str, Path]:
+    """The same with each kind of lock."""
+    uv = create("Pinbook uv", stack="minimal", advanced=True, dependency_manager="uv")
+    return {"requirements": small_project, "uv": uv}
+
+
+@pytest.fixture(params=["requirements", "uv"])
+def either_project(request, small_projects) -> Path:
+    return small_projects[request.param]
+
+
+@pytest.fixture(scope="session")
+def uv_runtime(small_projects, make) -> str:
+    """The production image of a project with uv.lock, where uv knows no index but that of the lock."""
+    make(small_projects["uv"], "image", flags="--no-cache-filter build")
+    return "pinbook-uv:runtime"
+
+
+@pytest.fixture
+def layers(docker):
+    """Return the digests of the layers of an image."""
+
+    def layers(image: str) -> list[str]:
+        found = docker("inspect", "--format", "{{json .RootFS.Layers}}", image.strip()).stdout
+        return json.loads(found)
+
+    return layers
 
 
 @pytest.fixture

@@ -6,15 +6,22 @@ import subprocess
 import pytest
 
 
+def change(file, pattern: str, replacement: str) -> None:
+    changed = re.sub(pattern, replacement, file.read_text(), flags=re.MULTILINE)
+    assert changed != file.read_text()
+    file.write_text(changed)
+
+
 def change_lock(project, pattern: str, replacement: str) -> None:
-    lock = project / "requirements.txt"
-    changed = re.sub(pattern, replacement, lock.read_text(), flags=re.MULTILINE)
-    assert changed != lock.read_text()
-    lock.write_text(changed)
+    change(project / "requirements.txt", pattern, replacement)
 
 
 def break_a_hash(project):
     change_lock(project, r"^(cycler==.*\n)(?: .*\n)*", rf"\1    --hash=sha256:{'0' * 64}\n")
+
+
+def break_a_hash_of_uv(project):
+    change(project / "uv.lock", r"(/cycler-.*sha256:)\w+", rf"\g<1>{'0' * 64}")
 
 
 def lose_a_package(project):
@@ -28,6 +35,20 @@ def lose_a_hash(project):
 def ask_for_more(project):
     with (project / "requirements.in").open("a") as file:
         file.write("tomlkit\n")
+
+
+def ask_for_more_of_uv(project):
+    change(project / "pyproject.toml", r'^    "numpy",\n', r'\g<0>    "tomlkit",\n')
+
+
+def lose_uv(project):
+    change(project / "pyproject.toml", r'^    "uv",\n', "")
+    change(project / "uv.lock", r'^\[\[package]]\nname = "uv"\n(?:.+\n)*\n', "")
+
+
+def ask_for_an_extra(project):
+    with (project / "requirements.in").open("a") as file:
+        file.write("fonttools[woff]\n")
 
 
 def ask_for_another_version(project):
@@ -48,28 +69,36 @@ def break_the_code(project):
 
 
 @pytest.mark.parametrize(
-    ("change", "cause"),
+    ("spoil", "cause"),
     [
-        (break_a_hash, "DO NOT MATCH THE HASHES"),
+        (break_a_hash, r"(?s)DO NOT MATCH THE HASHES.*cycler=="),
         (lose_a_package, "requires packaging, which is not installed"),
         (lose_a_hash, "Hashes are required in --require-hashes mode"),
+        (ask_for_an_extra, "No matching distribution found for brotli"),
         (ask_for_more, "No matching distribution found for tomlkit"),
         (ask_for_another_version, "No matching distribution found for numpy<1"),
         (ask_for_an_unknown_debian_package, "Unable to locate package libnowhere99"),
         (write_a_bad_package_list, "not the name of a Debian package: gcc make"),
         (break_the_code, "SyntaxError"),
+        (break_a_hash_of_uv, "Hash mismatch for `cycler=="),
+        (ask_for_more_of_uv, "uv.lock does not fit pyproject.toml: run 'make lock'."),
+        (lose_uv, "uv.lock has no uv: add it to the dev group of pyproject.toml."),
     ],
 )
-def test_the_build_stops_and_says_why(clone, small_project, make, change, cause):
-    project = clone(small_project)
-    change(project)
+def test_the_build_stops_and_says_why(clone, small_projects, make, spoil, cause):
+    project = clone(small_projects["uv" if "uv" in spoil.__name__ else "requirements"])
+    spoil(project)
     result = make(project, "image", flags="--progress plain", check=False)
     assert result.returncode != 0
     # After the log, BuildKit repeats what the failed step said.
-    assert cause in "\n".join(result.stdout.splitlines()[-60:])
+    assert re.search(cause, "\n".join(result.stdout.splitlines()[-60:]))
 
 
-def test_without_a_network_the_build_stops_and_says_so(clone, small_project, make):
+def test_without_a_network_the_build_stops_and_says_so(
+    clone, small_project, make, monkeypatch, tmp_path
+):
+    (tmp_path / "pip.conf").write_text("[global]\nretries = 0\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     project = clone(small_project)
     lock = project / "requirements.txt"
     lock.write_text(lock.read_text() + "# changed, so that no cached step will do\n")

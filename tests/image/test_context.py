@@ -14,31 +14,33 @@ ELSEWHERE = [
     *("tests/token.txt", "tools/password", "README.md", ".github/workflows/ci.yml"),
     *("dist/old.whl", "build/first", "compose.yaml"),
 ]
+LOCKS = [f"{start}requirements.{end}" for start in ("", "dev-") for end in ("in", "txt")]
 MARK = "PLANTED"
 
 
-def test_planted_files_never_reach_the_context(clone, project, make, tmp_path):
-    planted = clone(project)
+def test_planted_files_never_reach_the_context(clone, either_project, make, tmp_path):
+    planted = clone(either_project)
+    [package] = (path.relative_to(planted) for path in (planted / "src").iterdir())
+    locks = [LOCKS, ["uv.lock"]]
+    if (planted / "uv.lock").exists():
+        locks.reverse()
     for place in PLACES:
         for name in SECRETS:
-            plant(planted / place.format(package="pinbook_test") / name)
-    for name in ELSEWHERE:
+            plant(planted / place.format(package=package.name) / name)
+    for name in [*ELSEWHERE, *locks[1]]:
         plant(planted / name)
     # Package data is no secret.
-    (planted / "src/pinbook_test/table.csv").write_text("a,b\n")
+    (planted / package / "table.csv").write_text("a,b\n")
     (planted / "Dockerfile").write_text("FROM scratch AS runtime\nCOPY . /\n")
     seen = tmp_path / "seen"
     make(planted, "image", f"LABELS=--output type=local,dest={seen}")
 
     arrived = {str(path.relative_to(seen)) for path in seen.rglob("*") if path.is_file()}
     assert [name for name in arrived if MARK in (seen / name).read_text(errors="replace")] == []
-    package = {f"src/pinbook_test/{n}.py" for n in ("__init__", "__main__", "seasons")}
+    code = {f"{package}/{n}" for n in ("__init__.py", "__main__.py", "seasons.py", "table.csv")}
     tools = {f"docker/{n}" for n in ("apt-install", "find-libdeps", "start", "wait-for-port")}
-    assert arrived == package | tools | {
-        *("src/pinbook_test/table.csv", "docker/apt-build.txt", "docker/apt-run.txt"),
-        *("requirements.in", "requirements.txt", "dev-requirements.in", "dev-requirements.txt"),
-        *("pyproject.toml", "tools/packages.py"),
-    }
+    lists = {"docker/apt-build.txt", "docker/apt-run.txt"}
+    assert arrived == code | tools | lists | {"pyproject.toml", "tools/packages.py", *locks[0]}
 
 
 def plant(path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 
-def test_hadolint_has_nothing_to_say(project):
+def test_hadolint_has_nothing_to_say(either_project):
     beside = str(Path(sys.executable).parent)
     hadolint = shutil.which("hadolint", path=beside) or shutil.which("hadolint")
     if not hadolint:
         pytest.skip("NOT TESTED: the style of the Dockerfile, because hadolint is not installed")
     result = subprocess.run(
-        [hadolint, project / "Dockerfile"], check=False, capture_output=True, text=True
+        [hadolint, either_project / "Dockerfile"], check=False, capture_output=True, text=True
     )
     assert (result.returncode, result.stdout) == (0, "")
 
@@ -36,8 +36,8 @@ def test_the_base_image_is_named_once_with_its_digest_where_dependabot_looks(pro
     assert everything.count(pinned[0].split("@")[1]) == 1
 
 
-def test_older_builders_can_parse_it(project):
-    dockerfile = (project / "Dockerfile").read_text()
+def test_older_builders_can_parse_it(either_project):
+    dockerfile = (either_project / "Dockerfile").read_text()
     for newer in ("<<", "# syntax", "--parents", "--exclude", "\nSHELL", "--link", "COPY --chmod"):
         assert newer not in dockerfile
 
@@ -52,7 +52,7 @@ def test_another_python_on_another_debian_passes_too(create, make, docker, pytho
     assert docker("run", "--rm", *strict, *ask).stdout.startswith(f"Python {python_version}.")
 
 
-def test_buildah_builds_the_same_file(small_project, docker, tmp_path_factory):
+def test_buildah_builds_the_same_file(small_projects, docker, tmp_path_factory):
     """Its own storage, and runc: crun of Debian 12 refuses machines with both kinds of cgroups."""
     if not (shutil.which("buildah") and shutil.which("runc")):
         pytest.skip("NOT TESTED: podman's builder, because buildah or runc is not installed")
@@ -80,8 +80,11 @@ def test_buildah_builds_the_same_file(small_project, docker, tmp_path_factory):
         run("pull", f"docker-archive:{store / 'base.tar'}")
         (store / "base.tar").unlink()
         build = ["bud", "--runtime", "runc", "--layers=false", "--timestamp", "1"]
-        secret = ["--secret", "id=ca-bundle,src=/etc/ssl/certs/ca-certificates.crt"]
-        run(*build, *secret, "--build-arg", f"PYTHON_IMAGE={base}", "--tag", "small", small_project)
+        build += ["--secret", "id=ca-bundle,src=/etc/ssl/certs/ca-certificates.crt"]
+        build += ["--build-arg", f"PYTHON_IMAGE={base}", "--tag", "small"]
+        # With uv.lock, these are the stages with other mounts.
+        run(*build, "--target", "exported", small_projects["uv"])
+        run(*build, small_projects["requirements"])
         run("push", "small", f"docker-archive:{store / 'built.tar'}:pinbook-buildah:runtime")
         docker("load", "--input", store / "built.tar")
     finally:

@@ -1,10 +1,12 @@
 """A package that is built from source gets its Debian library by itself, also from a wheelhouse."""
 
+import re
 import subprocess
+import sys
 
 import pytest
 
-from support import commit_all
+from support import ROOT, commit_all, run
 
 PSYCOPG2 = """psycopg2==2.9.10 \\
     --hash=sha256:12ec0b40b0273f95296233e8750441339298e6a572f7039da5b260e3c8b60e11
@@ -79,7 +81,51 @@ def test_with_a_wheelhouse_the_image_needs_no_network_and_is_the_same(
     make(project, "wheels")
     make(project, "image", "IMAGE=pinbook-offline", flags="--network none")
     assert docker("inspect", "--format", "{{.Id}}", "pinbook-offline:runtime").stdout == online
-    make(project, "image", "IMAGE=pinbook-offline", "STAGE=notebook", flags="--network none")
+
+
+@pytest.fixture
+def odd_project(clone, either_project):
+    """A project with a package that has no wheel, and one that is asked for by its address."""
+    project = clone(either_project)
+    known = (ROOT / "locks/minimal/uv/uv.lock").read_text()
+    address = re.search(r'url = "(\S+/cycler-\S+\.whl)"', known)[1]
+    asked = ["docopt==0.6.2", f"cycler @ {address}"]
+    if (project / "uv.lock").exists():
+        (project / "pyproject.toml").write_text(
+            '[project]\nname = "odd"\nversion = "1"\nrequires-python = ">=3.11"\n'
+            f"dependencies = {asked}\n[dependency-groups]\ndev = ['iniconfig', 'uv']\n"
+        )
+    else:
+        (project / "requirements.in").write_text("\n".join(asked) + "\n")
+        (project / "dev-requirements.in").write_text("-c requirements.txt\niniconfig\ncycler\n")
+    run(sys.executable, "tools/packages.py", "lock", cwd=project)
+    (code,) = (project / "src").iterdir()
+    (code / "__main__.py").write_text("import cycler, docopt\nprint('It runs.')\n")
+    commit_all(project, "Ask for odd packages")
+    return project
+
+
+def test_packages_without_a_wheel_and_those_with_an_address_need_no_network_either(
+    odd_project, make, docker
+):
+    def build(stage: str, flags: str) -> str:
+        make(odd_project, "image", "IMAGE=pinbook-odd", f"STAGE={stage}", flags=flags)
+        return docker("inspect", "--format", "{{.Id}}", f"pinbook-odd:{stage}").stdout
+
+    online = [build("runtime", ""), build("notebook", "")]
+    make(odd_project, "wheels")
+    assert [build("runtime", "--network none"), build("notebook", "--network none")] == online
+    assert docker("run", "--rm", "pinbook-odd:runtime").stdout == "It runs.\n"
+    # The folder is enough to collect it again.
+    before = (odd_project / "wheels/SHA256SUMS").read_text()
+    make(odd_project, "wheels", flags="--network none")
+    assert (odd_project / "wheels/SHA256SUMS").read_text() == before
+
+    [wheel] = (odd_project / "wheels").glob("docopt-*")
+    wheel.write_bytes(wheel.read_bytes()[:-1] + b"x")
+    result = make(odd_project, "image", flags="--progress plain", check=False)
+    assert result.returncode != 0
+    assert re.search("(?s)DO NOT MATCH THE HASHES.*docopt==", result.stdout)
 
 
 def test_a_missing_library_stops_the_build_with_its_name(clone, small_project, make):

@@ -1,10 +1,16 @@
 """The images run as any user, with a read-only root, without capabilities and without network."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
+from packaging.requirements import Requirement
+
+from support import BIN, git
+from support import run as shell
 
 STRICT = [
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
@@ -24,10 +30,11 @@ for name in packages:
     importlib.import_module(name)
 print(len(packages))
 """
-LOCKED = """
-import importlib.metadata
-for distribution in importlib.metadata.distributions(path=[__import__("sysconfig").get_path("purelib")]):
-    print(f"{distribution.name.lower().replace('_', '-')}=={distribution.version}")
+INSTALLED = """
+import importlib.metadata, json, packaging.markers, re, sysconfig
+found = importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
+names = [(re.sub(r"[-_.]+", "-", one.name).lower(), one.version) for one in found]
+print(json.dumps([packaging.markers.default_environment(), ["==".join(name) for name in names]]))
 """
 PLACES = """
 import getpass, pathlib, os
@@ -59,12 +66,14 @@ def run(docker, user):
     return run
 
 
-def test_the_program_runs(run, runtime):
-    assert run(runtime).endswith("°C warmer in summer\n")
+def test_the_program_runs(run, runtime, uv_runtime):
+    for image in (runtime, uv_runtime):
+        assert run(image).endswith("°C warmer in summer\n")
 
 
-def test_every_package_of_the_lock_imports(run, runtime):
-    assert int(run(runtime, "python", "-W", "error::UserWarning", "-c", IMPORT_ALL)) > 10
+def test_every_package_of_the_lock_imports(run, runtime, uv_runtime):
+    for image in (runtime, uv_runtime):
+        assert int(run(image, "python", "-W", "error::UserWarning", "-c", IMPORT_ALL)) > 10
 
 
 def test_there_is_a_home_that_can_be_written(run, runtime, user):
@@ -145,9 +154,9 @@ def test_exit_code_arguments_and_orphans_pass_through_process_1(docker, runtime)
     assert help_text.startswith("usage: ")
 
 
-def test_nothing_in_the_image_helps_an_intruder(docker, runtime, notebook):
+def test_nothing_in_the_image_helps_an_intruder(docker, runtime, notebook, uv_runtime):
     look = "find / -xdev -perm /6000; find / -xdev -user 1001; ls -l /etc/passwd"
-    for image in (runtime, notebook):
+    for image in (runtime, notebook, uv_runtime):
         printed = docker(
             "run", "--rm", "--user", "0", "--entrypoint", "sh", image, "-c", look
         ).stdout
@@ -156,20 +165,21 @@ def test_nothing_in_the_image_helps_an_intruder(docker, runtime, notebook):
         "find / -xdev -writable ! -type l ! -path '/tmp*' ! -path '/var/tmp*' ! -path '/home/app*'"
         " ! -path '/run/lock*' ! -path '/dev/*' 2>/dev/null; true"
     )
-    assert docker("run", "--rm", "--entrypoint", "sh", runtime, "-c", writable).stdout == ""
-    tools = "command -v pip pip3 uv gcc cc make git curl; python -m pip; python3 -m pip; true"
-    result = docker("run", "--rm", "--entrypoint", "sh", runtime, "-c", tools)
-    assert result.stdout == ""
-    assert result.stderr.count("No module named pip") == 2
-    base = docker(
-        "run", "--rm", "--entrypoint", "/usr/local/bin/python3", runtime, "-m", "pip", check=False
+    tools = (
+        "command -v pip pip3 uv gcc cc make git curl;"
+        " for python in python python3 /usr/local/bin/python3; do $python -m pip; done; true"
     )
-    assert "No module named pip" in base.stderr
+    for image in (runtime, uv_runtime):
+        shell = ["run", "--rm", "--entrypoint", "sh", image, "-c"]
+        assert docker(*shell, writable).stdout == ""
+        result = docker(*shell, tools)
+        assert result.stdout == ""
+        assert result.stderr.count("No module named pip") == 3
 
 
-def test_nothing_is_left_over_from_the_build(docker, runtime, notebook):
+def test_nothing_is_left_over_from_the_build(docker, runtime, notebook, uv_runtime):
     look = "find /root /tmp /var/tmp /var/log /var/cache/apt /var/lib/apt/lists /mnt /docker /lock -type f -size +0"
-    for image in (runtime, notebook):
+    for image in (runtime, notebook, uv_runtime):
         command = ["--user", "0", "--network", "none", "--entrypoint", "sh", image, "-c", look]
         left = docker("run", "--rm", *command, check=False).stdout.splitlines()
         assert [
@@ -177,22 +187,32 @@ def test_nothing_is_left_over_from_the_build(docker, runtime, notebook):
         ] == []
 
 
-def test_the_image_says_what_it_was_made_of(docker, runtime, project):
-    config = json.loads(docker("inspect", "--format", "{{json .Config}}", runtime).stdout)
-    assert config["User"] == "1001:0"
-    assert config["Entrypoint"] == ["start", "python", "-m", "pinbook_test"]
-    digest = subprocess.run(
-        ["sha256sum", project / "requirements.txt"], check=True, capture_output=True, text=True
-    )
-    head = subprocess.run(
-        ["git", "-C", project, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
-    )
-    assert config["Labels"] == {
-        "lock.sha256": digest.stdout.split()[0],
-        "org.opencontainers.image.revision": head.stdout.strip(),
+def test_the_image_says_what_it_was_made_of(docker, project, small_projects, runtime, uv_runtime):
+    made = {runtime: project / "requirements.txt", uv_runtime: small_projects["uv"] / "uv.lock"}
+    for image, lock in made.items():
+        config = json.loads(docker("inspect", "--format", "{{json .Config}}", image).stdout)
+        assert config["User"] == "1001:0"
+        package = image.split(":")[0].replace("-", "_")
+        assert config["Entrypoint"] == ["start", "python", "-m", package]
+        assert config["Labels"] == {
+            "lock.sha256": hashlib.sha256(lock.read_bytes()).hexdigest(),
+            "org.opencontainers.image.revision": git(lock.parent, "rev-parse", "HEAD").strip(),
+        }
+
+
+def test_what_is_installed_is_what_the_lock_says(
+    docker, project, small_projects, runtime, notebook, uv_runtime
+):
+    export = [BIN / "uv", "export", "--frozen", "--no-dev", "--no-emit-project", "--quiet"]
+    run_lock = (project / "requirements.txt").read_text()
+    locks = {
+        runtime: run_lock,
+        notebook: run_lock + (project / "dev-requirements.txt").read_text(),
+        uv_runtime: shell(*export, cwd=small_projects["uv"]).stdout,
     }
-    installed = docker(
-        "run", "--rm", "--entrypoint", "python", runtime, "-c", LOCKED
-    ).stdout.split()
-    lock = (project / "requirements.txt").read_text()
-    assert [pin for pin in installed if f"\n{pin} " not in lock] == []
+    for image, lock in locks.items():
+        printed = docker("run", "--rm", "--entrypoint", "python", image, "-c", INSTALLED).stdout
+        environment, installed = json.loads(printed)
+        pins = map(Requirement, re.findall(r"^\w[^\\\n]+", lock, re.MULTILINE))
+        here = {pin for pin in pins if not pin.marker or pin.marker.evaluate(environment)}
+        assert sorted(installed) == sorted({f"{pin.name}{pin.specifier}" for pin in here})

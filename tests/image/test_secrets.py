@@ -1,20 +1,61 @@
 """What a build is told about the network stays in no layer, no history and no configuration."""
 
+import base64
 import os
+import re
 import subprocess
+import sys
 import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from support import ROOT, run
+
 CANARIES = {"netrc": b"canary-of-netrc", "pip": b"canary-of-pip-conf", "ca": b"canary-of-the-ca"}
 
 
+class PrivateIndex(BaseHTTPRequestHandler):
+    """An index that wants a password, and then sends you to the one that everybody knows."""
+
+    def do_GET(self):
+        login = base64.b64encode(b"me:canary-of-netrc").decode()
+        if self.headers["Authorization"] == f"Basic {login}":
+            self.server.asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", self.server.public + self.path)
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="packages"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
+def index():
+    known = (ROOT / "locks/minimal/uv/uv.lock").read_text()
+    with ThreadingHTTPServer(("127.0.0.1", 0), PrivateIndex) as server:
+        server.public = re.search(r'registry = "(.+)/simple"', known)[1]
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, index) -> Path:
     """A machine with a netrc, a pip.conf and a company's certificates, each with a canary in it."""
-    (tmp_path / "pip.conf").write_text("[global]\ntimeout = 61\n# canary-of-pip-conf\n")
-    (tmp_path / ".netrc").write_text("machine index.example login me password canary-of-netrc\n")
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nindex-url = http://127.0.0.1:{index.server_port}/simple\n# canary-of-pip-conf\n"
+    )
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password canary-of-netrc\n")
     authorities = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
     (tmp_path / "ca.crt").write_text(authorities.read_text() + "# canary-of-the-ca\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -23,33 +64,49 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_secrets_reach_the_build_and_nothing_else(home, clone, small_project, make, docker):
-    project = clone(small_project)
+@pytest.fixture
+def lean_project(clone, either_project) -> Path:
+    """A project with few development packages, so that the stages of the notebook are built fast."""
+    project = clone(either_project)
+    if (project / "uv.lock").exists():
+        asked = project / "pyproject.toml"
+        few = 'dev = ["iniconfig", "uv"]'
+        asked.write_text(re.sub(r"dev = \[[^]]*]", few, asked.read_text()))
+    else:
+        (project / "dev-requirements.in").write_text("-c requirements.txt\niniconfig\n")
+    run(sys.executable, "tools/packages.py", "lock", cwd=project)
+    return project
+
+
+def test_secrets_reach_the_build_and_nothing_else(
+    lean_project, uv_runtime, home, index, make, docker, layers
+):
+    project = lean_project
     dockerfile = (project / "Dockerfile").read_text()
-    # A proof that they arrive: the very step that installs packages looks for them.
-    look = "grep -q canary /etc/pip.conf /root/.netrc && grep -q canary $SSL_CERT_FILE \\\n && "
+    # A proof that the certificates arrive; without the others the index gives nothing.
+    look = "grep -q canary $SSL_CERT_FILE \\\n && "
     assert dockerfile.count("python -m venv --without-pip") == 1
     step = dockerfile.replace("python -m venv --without-pip", look + "python -m venv --without-pip")
     (project / "Dockerfile").write_text(step)
     # A cached step would prove nothing; the notebook's stages contain those of the production image.
-    make(
-        project,
-        "image",
-        "STAGE=notebook",
-        "IMAGE=pinbook-secret",
-        flags="--no-cache-filter build,build-notebook",
-    )
-    make(project, "image", "IMAGE=pinbook-secret")
-    for image in ("pinbook-secret:notebook", "pinbook-secret:runtime"):
-        docker("save", "--output", home / "image.tar", image)
-        found = search(home / "image.tar")
-        assert found == {}, found
+    fresh = "--no-cache-filter uv,build,build-notebook --network host"
+    make(project, "image", "STAGE=notebook", "IMAGE=pinbook-secret", flags=fresh)
+    make(project, "image", "IMAGE=pinbook-secret", flags="--network host")
+    assert {"/simple/numpy/", "/simple/iniconfig/"} <= set(index.asked)
+    images = ["pinbook-secret:notebook", "pinbook-secret:runtime"]
+    docker("save", "--output", home / "images.tar", *images)
+    found = search(home / "images.tar")
+    assert found == {}, found
+    for image in images:
         history = docker("history", "--no-trunc", image).stdout + docker("inspect", image).stdout
         assert "canary" not in history
+    if (project / "uv.lock").exists():
+        # pip has collected here what uv fetched there.
+        assert layers("pinbook-secret:runtime") == layers(uv_runtime)
 
 
 def search(archive: Path) -> dict[str, str]:
-    """Return which canary lies in which member of an image or of one of its layers."""
+    """Return which canary lies in which member of an archive of images, such as a layer."""
     found = {}
     with tarfile.open(archive) as image:
         for member in image:

@@ -1,6 +1,7 @@
-"""The whole way of a project, for each stack, with nothing but the commands that a person types."""
+"""The whole way of a project, of each kind, with nothing but the commands that a person types."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -8,18 +9,17 @@ import pytest
 
 from support import BIN, NOTEBOOK, choices, commit_all, git, pins, run
 
+KINDS = {stack: [f"stack={stack}"] for stack in choices("stack")} | {
+    "uv": ["stack=minimal", "advanced=true", "dependency_manager=uv"]
+}
+ALL = [pytest.param(kind, marks=pytest.mark.xdist_group(f"life-{kind}")) for kind in KINDS]
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(stack, marks=pytest.mark.xdist_group(f"life-{stack}"))
-        for stack in choices("stack")
-    ],
-)
+
+@pytest.fixture(scope="module", params=ALL)
 def project(request, template, tmp_path_factory) -> Path:
     """A project as the README makes it: copied by the command line, committed, set up."""
     folder = tmp_path_factory.mktemp("life") / "my-project"
-    answers = ["--data", f"stack={request.param}"]
+    answers = [f"--data={answer}" for answer in KINDS[request.param]]
     run(BIN / "copier", "copy", "--defaults", *answers, template, folder)
     commit_all(folder)
     run("make", "setup", cwd=folder)
@@ -53,6 +53,27 @@ def test_the_package_answers_on_the_command_line(project):
     assert "yearly curve" in answer.stdout
 
 
+def test_a_new_project_has_nothing_to_lock(project):
+    assert "All versions stay." in run("make", "lock", cwd=project).stdout
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_a_package_that_is_not_locked_is_refused_until_it_is(project, tmp_path):
+    copy = tmp_path / "copy"
+    run("git", "clone", "--quiet", project, copy)
+    run("make", "setup", cwd=copy)
+    ask_for(copy, "tabulate")
+    refused = run("git", "commit", "--all", "--message", "Print tables", cwd=copy, fails=True)
+    assert "make lock" in refused.stdout + refused.stderr
+
+    locked = run("make", "lock", "setup", cwd=copy)
+    assert re.search(r"^  tabulate +new +-> ", locked.stdout, re.MULTILINE)
+    run(".venv/bin/python", "-c", "import tabulate", cwd=copy)
+    run("git", "commit", "--all", "--message", "Print tables", cwd=copy)
+    assert git(copy, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("project", ALL[:-1], indirect=True)
 def test_pip_alone_installs_the_lock(project, tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     pip = [tmp_path / "venv/bin/python", "-m", "pip"]
@@ -63,6 +84,7 @@ def test_pip_alone_installs_the_lock(project, tmp_path):
     assert len(installed) == len({pin.split("==")[0] for pin in locked})
 
 
+@pytest.mark.parametrize("project", ALL[:-1], indirect=True)
 def test_the_commands_of_pip_tools_work_on_the_same_files(project, tmp_path):
     copy = tmp_path / "copy"
     run("git", "clone", "--quiet", project, copy)
@@ -80,6 +102,19 @@ def test_the_commands_of_pip_tools_work_on_the_same_files(project, tmp_path):
             assert after
             if "--upgrade" not in arguments:
                 assert after <= before
+
+
+def ask_for(project: Path, package: str) -> None:
+    """Add a package where a person would."""
+    if (project / "uv.lock").exists():
+        pyproject = project / "pyproject.toml"
+        text = pyproject.read_text()
+        pyproject.write_text(
+            text.replace("dependencies = [\n", f'dependencies = [\n    "{package}",\n')
+        )
+    else:
+        with (project / "requirements.in").open("a") as file:
+            file.write(f"{package}\n")
 
 
 def add_a_cell(notebook: Path, text: str) -> None:

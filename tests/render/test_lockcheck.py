@@ -76,6 +76,7 @@ def locks(*pins: str) -> dict[str, str]:
 
 # Changes of the project above that leave it right. None stands for a file that is not there.
 RIGHT = {
+    "a uv.lock that `uv run` has written": {"uv.lock": "version = 1\n"},
     "nothing": {},
     "no image": {"Dockerfile": None},
     "another image": {"Dockerfile": "FROM example.org:5000/python:3.11-alpine AS pinned\n"},

@@ -25,8 +25,8 @@ FILES = {
     "Makefile": "true",
     "README.md": "true",
     "compose.yaml": "true",
-    "dev-requirements.in": "true",
-    "dev-requirements.txt": "true",
+    "dev-requirements.in": "dependency_manager == 'requirements'",
+    "dev-requirements.txt": "dependency_manager == 'requirements'",
     "docker/apt-build.txt": "true",
     "docker/apt-install": "true",
     "docker/apt-run.txt": "true",
@@ -35,15 +35,18 @@ FILES = {
     "docker/wait-for-port": "true",
     "notebooks/quickstart.ipynb": "true",
     "pyproject.toml": "true",
-    "requirements.in": "true",
-    "requirements.txt": "true",
+    "renovate.json": "ci != 'none'",
+    "requirements.in": "dependency_manager == 'requirements'",
+    "requirements.txt": "dependency_manager == 'requirements'",
     "src/my_ai_project/__init__.py": "true",
     "src/my_ai_project/__main__.py": "true",
     "src/my_ai_project/seasons.py": "true",
     "tests/test_seasons.py": "true",
+    "tools/lockcheck.py": "true",
     "tools/nbclean.py": "true",
     "tools/packages.py": "true",
     "tools/update.py": "true",
+    "uv.lock": "dependency_manager == 'uv'",
 }
 MOST_FILES = 32
 
@@ -151,7 +154,8 @@ def test_ruff_has_nothing_to_say_about_a_new_project(project):
 
 
 def test_a_project_starts_with_the_locks_of_its_stack(project, answers):
-    for lock in sorted((ROOT / "locks" / answers["stack"]).iterdir()):
+    uv = answers["dependency_manager"] == "uv"
+    for lock in sorted((ROOT / "locks" / answers["stack"] / ("uv" if uv else ".")).glob("*.*")):
         assert (project / lock.name).read_bytes() == lock.read_bytes(), f"{lock.name} differs"
 
 
