@@ -3,7 +3,7 @@
 Prints a Markdown table: the fastest and the median of several runs, in seconds. The first run of
 `make setup` may fetch packages and is not counted, so the figures are those of a warm cache.
 
-    .venv/bin/python benchmarks/project.py [--runs N]
+    .venv/bin/python benchmarks/project.py [--runs N] [--data NAME=VALUE ...]
 """
 
 import argparse
@@ -31,13 +31,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3, help="counted runs (default: 3)")
-    runs = parser.parse_args().runs
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="NAME=VALUE", help="an answer of the project"
+    )
+    args = parser.parse_args()
+    runs = args.runs
 
     times: dict[str, list[float]] = {}
     for number in range(runs + 1):
         print(f"run {number} of {runs}", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
-            for step, seconds in life(Path(folder, "project")).items():
+            for step, seconds in life(Path(folder, "project"), args.data).items():
                 if number:
                     times.setdefault(step, []).append(seconds)
     print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {runs} runs\n")
@@ -46,13 +50,11 @@ def main() -> None:
         print(f"| {step} | {min(seconds):.2f} | {statistics.median(seconds):.2f} |")
 
 
-def life(project: Path) -> dict[str, float]:
-    """Return the seconds that each step of a new project takes."""
-    seconds = {
-        "`copier copy --defaults`": timed(
-            COPIER, "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD", ROOT, project, cwd=ROOT
-        )
-    }
+def life(project: Path, answers: list[str]) -> dict[str, float]:
+    """Return the seconds that each step of a new project takes, with answers like ``ci=none``."""
+    copy = [COPIER, "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD"]
+    copy += [f"--data={answer}" for answer in answers]
+    seconds = {"`copier copy --defaults`": timed(*copy, ROOT, project, cwd=ROOT)}
     for command in (
         ["git", "init", "--quiet"],
         ["git", "add", "."],
@@ -69,6 +71,10 @@ def life(project: Path) -> dict[str, float]:
     seconds["`git commit` of a clean notebook"] = timed(*commit, cwd=project)
     seconds["`make test`, notebook included"] = timed("make", "test", cwd=project)
     seconds["`make lint`"] = timed("make", "lint", cwd=project)
+    python = project / ".venv/bin/python"
+    seconds["the lock check alone"] = timed(python, "tools/lockcheck.py", cwd=project)
+    seconds["`make lock`, nothing to do"] = timed("make", "lock", cwd=project)
+    seconds["`make upgrade`"] = timed("make", "upgrade", cwd=project)
     return seconds
 
 

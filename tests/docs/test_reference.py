@@ -18,10 +18,14 @@ ANSWERS = {
     "author_name": "Ada Lovelace",
     "author_email": "ada@example.org",
 }
-OTHERS = {"project_name": "Owls", "project_slug": "owls", "package_name": "owls"} | {
+OTHERS = {
+    "project_name": "Owls",
+    "project_slug": "owls",
+    "package_name": "owls",
     "description": "Tell owls apart",
     "author_name": "Grace Hopper",
     "author_email": "grace@example.org",
+    "advanced": True,
 }
 
 
@@ -65,11 +69,12 @@ def test_the_section_of_a_question_names_its_default_and_its_choices(name):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_section_of_a_question_names_the_files_that_an_answer_changes(name, render):
-    base = files_of(render(**ANSWERS))
+    asked = ANSWERS | ({"advanced": True} if "when" in QUESTIONS[name] else {})
+    base = files_of(render(**asked))
     others = choices(name)[1:] if "choices" in QUESTIONS[name] else [OTHERS[name]]
     changed = set()
     for other in others:
-        files = files_of(render(**ANSWERS | {name: other}))
+        files = files_of(render(**asked | {name: other}))
         changed |= {
             path for path in base.keys() | files.keys() if base.get(path) != files.get(path)
         }
@@ -93,8 +98,8 @@ def test_the_list_of_files_is_complete_and_names_the_owners(render):
         re.MULTILINE,
     )
     rendered = set()
-    for ci in choices("ci"):
-        rendered |= files_of(render(**ANSWERS, ci=ci)).keys()
+    for other in ({"ci": "gitlab"}, {"advanced": True, "dependency_manager": "uv"}, {}):
+        rendered |= files_of(render(**ANSWERS, **other)).keys()
     assert sorted(path for path, _ in rows) == sorted(rendered)
 
     settings = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
