@@ -1,0 +1,96 @@
+"""Machines with next to nothing, and projects with the wheels that they need."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from machine import Machine
+
+from support import BIN, ROOT, commit_all, run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """One worker for each file: several would collect the same wheels."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="session")
+def python(clean_environment) -> str:
+    """The Python of the image, on this machine."""
+    find = "import packages; print(packages.find_python('3.13'))"
+    tools = {**os.environ, "PYTHONPATH": str(ROOT / "template/tools")}
+    found = run(sys.executable, "-B", "-c", find, env=tools).stdout.splitlines()[-1]
+    if "3.13" not in run(found, "--version").stdout:
+        pytest.skip("NOT TESTED: wheels on a laptop, because there is no Python 3.13")
+    return found
+
+
+@pytest.fixture
+def machine(python, tmp_path):
+    """A machine that is thrown away: what it installs takes a lot of space."""
+    yield Machine(tmp_path, python)
+    for path in tmp_path.iterdir():
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def connected(machine) -> Machine:
+    """The same with the network, the settings and the caches of this machine."""
+    names = "PIP_", "UV_", "PRE_COMMIT_", "SSL_", "REQUESTS_", "HTTP", "NO_PROXY"
+    machine.variables |= {n: v for n, v in os.environ.items() if n.upper().startswith(names)}
+    return machine
+
+
+@pytest.fixture(scope="session")
+def engine_settings(engine) -> str:
+    """Lines for project.mk; a local image takes the place of the pinned one where it is there."""
+    lines = [f"ENGINE := {shutil.which(engine)}"]
+    stand_in = "localhost/python:3.13-slim-trixie"
+    found = subprocess.run([engine, "image", "inspect", stand_in], check=False, capture_output=True)
+    if found.returncode == 0:
+        lines.append(f"IMAGE_FLAGS += --build-arg PYTHON_IMAGE={stand_in}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.fixture(scope="session")
+def plain(render):
+    """Return a committed project of a kind, as it was rendered."""
+    made = {}
+
+    def plain(kind: str) -> Path:
+        if kind not in made:
+            answers = {"stack": "minimal", "advanced": True, "dependency_manager": kind}
+            made[kind] = render(project_name=f"Pinbook network {kind}", **answers)
+            commit_all(made[kind])
+        return made[kind]
+
+    return plain
+
+
+@pytest.fixture(scope="session")
+def collected(plain, engine_settings, tmp_path_factory):
+    """Return a project of a kind with its wheels/; the public index has no wheel of one package."""
+    made = {}
+
+    def collected(kind: str) -> Path:
+        if kind not in made:
+            project = made[kind] = tmp_path_factory.mktemp("collected") / kind
+            run("git", "clone", "--quiet", plain(kind), project)
+            if kind == "uv":
+                run(BIN / "uv", "add", "--quiet", "--no-sync", "docopt", cwd=project)
+            else:
+                with (project / "requirements.in").open("a") as file:
+                    file.write("docopt\n")
+            run(sys.executable, "tools/packages.py", "lock", cwd=project)
+            commit_all(project, "Ask for docopt")
+            (project / "project.mk").write_text(engine_settings)
+            run("make", "wheels", cwd=project)
+        return made[kind]
+
+    return collected
