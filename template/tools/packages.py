@@ -39,10 +39,10 @@ VENV_PYTHON = Path(".venv", "Scripts/python.exe" if os.name == "nt" else "bin/py
 # pip's extra-index-url is not among them: uv asks an extra index first for every package, so what
 # one machine has there would end up in everybody's lock. UV_INDEX adds one knowingly.
 UV_NAMES = {
-    "index-url": "UV_DEFAULT_INDEX",
-    "trusted-host": "UV_INSECURE_HOST",
-    "cert": "SSL_CERT_FILE",
-    "proxy": "ALL_PROXY",
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
+    "PIP_CERT": "SSL_CERT_FILE",
+    "PIP_PROXY": "ALL_PROXY",
 }
 
 
@@ -262,10 +262,12 @@ def install_uv() -> str:
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder, "uv.txt")
         requirement.write_text(entries[0])
-        options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
-        if list(WHEELS.parent.glob("uv-*.whl")):
-            options += ["--no-index", "--find-links=wheels"]
-        run(VENV_PYTHON, "-m", "pip", "install", *options, "-r", requirement)
+        install = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install += ["--require-hashes", "--no-deps", "-r", requirement]
+        # The wheels in wheels/ can be those of another system.
+        if not WHEELS.exists() or not succeeds(*install, "--no-index", "--find-links=wheels"):
+            told = environment()
+            run(*install, env=told | {pip: told[uv] for pip, uv in UV_NAMES.items() if uv in told})
     return find_uv()
 
 
@@ -446,17 +448,18 @@ def succeeds(*command: str | Path, env: dict[str, str] | None = None) -> bool:
 @functools.cache
 def environment() -> dict[str, str]:
     """Return the environment for uv, with what only pip has been told about index and network."""
-    configured = os.environ | {"UV_PROJECT_ENVIRONMENT": ".venv"}
+    # To compile for the oldest Python, uv would fetch one.
+    configured = os.environ | {"UV_PROJECT_ENVIRONMENT": ".venv", "UV_PYTHON_DOWNLOADS": "never"}
     if "UV_INDEX_URL" in os.environ:
         configured.setdefault("UV_DEFAULT_INDEX", os.environ["UV_INDEX_URL"])
-    for name, uv_name in UV_NAMES.items():  # which also works where this Python has no pip
-        if value := os.environ.get("PIP_" + name.replace("-", "_").upper()):
+    for variable, uv_name in UV_NAMES.items():  # which also works where this Python has no pip
+        if value := os.environ.get(variable):
             configured.setdefault(uv_name, value)
     settings = output(sys.executable, "-m", "pip", "config", "list")
     for section in ("install", "global"):  # as pip ranks them
         for name, value in re.findall(rf"^{section}\.([\w-]+)=(.*)$", settings, re.MULTILINE):
-            if name in UV_NAMES:
-                configured.setdefault(UV_NAMES[name], ast.literal_eval(value))
+            if uv_name := UV_NAMES.get(f"PIP_{name.replace('-', '_').upper()}"):
+                configured.setdefault(uv_name, ast.literal_eval(value))
     return configured
 
 
