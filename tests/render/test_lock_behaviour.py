@@ -68,6 +68,15 @@ def test_a_first_lock_that_fails_leaves_no_half_of_it(project):
     assert set(project.contents()) == {None}
 
 
+@pytest.fixture
+def heeding_ctrl_c():
+    """A shell lets all that it starts in the background ignore Ctrl-C; not so here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_ctrl_c")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminated"])
 def test_a_lock_that_is_stopped_leaves_the_old_one(stop, locked):
     before = locked.contents()
