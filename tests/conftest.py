@@ -22,6 +22,14 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """One worker for all images: several would build the same ones, and BuildKit mixes up such builds."""
+    for item in items:
+        if "engine" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("image"))
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say what was not tested, which one letter among many would not."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -14,13 +14,6 @@ from support import commit_all
 LOST = "unable to start container process: waiting for init preliminary setup"
 
 
-def pytest_collection_modifyitems(items):
-    """One worker for all images: several would build the same ones."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("image"))
-
-
 @pytest.fixture(scope="session")
 def docker(engine):
     """Run a command of the engine and return the result; it has to succeed unless check=False."""
@@ -32,7 +25,12 @@ def docker(engine):
         assert result.returncode == 0 or not check, result.stderr[-3000:]
         return result
 
-    return run
+    yield run
+    # Gigabytes otherwise. What is left is the engine's cache, which makes the next run faster.
+    names = [f"--filter=reference={host}pinbook-*" for host in ("", "localhost/")]
+    made = run("image", "ls", "--quiet", *names).stdout.split()
+    run("image", "rm", "--force", *made, check=False)
+    run("image", "prune", "--force", "--filter", "label=lock.sha256", check=False)
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def test_buildah_builds_the_same_file(small_projects, docker, tmp_path_factory):
     if docker("image", "inspect", base, check=False).returncode != 0:
         pytest.skip(f"NOT TESTED: podman's builder, because there is no {base}")
     store = tmp_path_factory.mktemp("buildah")
+    image = "pinbook-buildah"
     docker("save", "--output", store / "base.tar", base)
     buildah = [
         "buildah",
@@ -81,13 +82,13 @@ def test_buildah_builds_the_same_file(small_projects, docker, tmp_path_factory):
         (store / "base.tar").unlink()
         build = ["bud", "--runtime", "runc", "--layers=false", "--timestamp", "1"]
         build += ["--secret", "id=ca-bundle,src=/etc/ssl/certs/ca-certificates.crt"]
-        build += ["--build-arg", f"PYTHON_IMAGE={base}", "--tag", "small"]
+        build += ["--build-arg", f"PYTHON_IMAGE={base}", "--tag", image]
         # With uv.lock, these are the stages with other mounts.
         run(*build, "--target", "exported", small_projects["uv"])
         run(*build, small_projects["requirements"])
-        run("push", "small", f"docker-archive:{store / 'built.tar'}:pinbook-buildah:runtime")
+        run("push", image, f"docker-archive:{store / 'built.tar'}:{image}:runtime")
         docker("load", "--input", store / "built.tar")
     finally:
         shutil.rmtree(store)
     strict = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "123456:654321"]
-    assert "°C warmer in summer" in docker("run", "--rm", *strict, "pinbook-buildah:runtime").stdout
+    assert "°C warmer in summer" in docker("run", "--rm", *strict, f"{image}:runtime").stdout

@@ -14,9 +14,9 @@ from support import BIN, ROOT, commit_all, run
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """One worker for each file: several would collect the same wheels."""
+    """One worker for what works on the same project."""
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if item.path.is_relative_to(Path(__file__).parent) and "engine" not in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
@@ -66,7 +66,7 @@ def plain(render):
     def plain(kind: str) -> Path:
         if kind not in made:
             answers = {"stack": "minimal", "advanced": True, "dependency_manager": kind}
-            made[kind] = render(project_name=f"Pinbook network {kind}", **answers)
+            made[kind] = render(project_name=f"Network {kind}", **answers)
             commit_all(made[kind])
         return made[kind]
 

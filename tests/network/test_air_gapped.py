@@ -54,8 +54,8 @@ def test_the_image_needs_nothing_but_the_wheels_either(machine, collected, engin
     clone = carry(machine, collected("requirements"))
     with (clone / "project.mk").open("a") as file:
         file.write("IMAGE_FLAGS += --network none\n")
-    machine.run_cut("make", "image", "IMAGE=pinbook-air-gapped", cwd=clone)
-    image = "pinbook-air-gapped:runtime"
+    machine.run_cut("make", "image", "IMAGE=network-air-gapped", cwd=clone)
+    image = "network-air-gapped:runtime"
     run(engine, "run", "--rm", "--entrypoint", "python", image, "-c", "import docopt")
     run(engine, "rmi", image)
 

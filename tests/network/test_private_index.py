@@ -123,7 +123,7 @@ def test_builds_know_no_other_index(way, machine, private, folder, engine):
         file.write("IMAGE_FLAGS += --no-cache-filter build,build-notebook,locking,collecting\n")
     with serve(folder) as server:
         WAYS[way](machine, server.server_address)
-        built = machine.run("make", *BUILDS[way], "IMAGE=pinbook-private", cwd=clone)
+        built = machine.run("make", *BUILDS[way], "IMAGE=network-private", cwd=clone)
     if "lock" in BUILDS[way]:
         assert "uv-" in " ".join(server.fetched), "without .venv, `make lock` is a build"
         assert "cpython" not in built.stderr, "uv needs no other Python for it"
@@ -131,7 +131,7 @@ def test_builds_know_no_other_index(way, machine, private, folder, engine):
     if "wheels" in BUILDS[way]:
         assert list((clone / "wheels").glob("only_here-1.0-*.whl"))
         built.stderr = re.sub(r".* Looking in indexes: .*", "", built.stderr)
-    image = "pinbook-private:" + ("notebook" if "STAGE=notebook" in BUILDS[way] else "runtime")
+    image = "network-private:" + ("notebook" if "STAGE=notebook" in BUILDS[way] else "runtime")
     run(engine, "save", "--output", clone / "image.tar", image)
     described = [run(engine, command, image) for command in ("history", "inspect")]
     run(engine, "rmi", image)
@@ -150,7 +150,7 @@ def test_the_checks_in_ci_know_no_other_index_than_the_secret(kind, machine, pla
     assert traces(ADDRESS, clone, printed) == set()
 
 
-def test_without_a_secret_ci_asks_the_public_index(connected, plain, engine_settings):
+def test_without_a_secret_ci_asks_the_public_index(connected, plain, engine, engine_settings):
     clone = connected.clone(plain("requirements"))
     (clone / "project.mk").write_text(engine_settings + "IMAGE_FLAGS += --no-cache-filter build\n")
     variables, jobs = workflow(clone, secret="")
@@ -158,6 +158,7 @@ def test_without_a_secret_ci_asks_the_public_index(connected, plain, engine_sett
     connected.variables |= variables
     for step in jobs["check"] + jobs["image"]:
         connected.run("bash", "-e", "-c", step, cwd=clone)
+    run(engine, "rmi", "network-requirements:runtime")
 
 
 def workflow(clone: Path, secret: str) -> tuple[dict[str, str], dict[str, list[str]]]:
