@@ -24,10 +24,15 @@ NAIVE = """\
 FROM {base}
 WORKDIR /app
 COPY . .
-RUN --mount=type=secret,id=ca-bundle PIP_CERT=/run/secrets/ca-bundle pip install -r requirements.txt
-ENV PYTHONPATH=/app/src
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+RUN --mount=type=secret,id=ca-bundle,target=/etc/ssl/certs/ca-certificates.crt {install}
+ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app/src
 CMD ["python", "-m", "{package}"]
 """
+INSTALL = {
+    "requirements.txt": "pip install -r requirements.txt",
+    "uv.lock": "pip install uv && uv sync --frozen --no-dev --no-install-project",
+}
 
 
 def main() -> None:
@@ -57,8 +62,10 @@ def measure(project: Path, base: str | None, runs: int, engine: str) -> None:
         lines = (project / "Dockerfile").read_text().splitlines()
         base = next(line.split()[1] for line in lines if line.endswith(" AS pinned"))
     naive = project / "Dockerfile.naive"
-    naive.write_text(NAIVE.format(base=base, package=code.parent.name))
-    secret = [f"--secret=id=ca-bundle,src={os.environ.get('SSL_CERT_FILE', os.devnull)}"]
+    install = next(command for lock, command in INSTALL.items() if (project / lock).exists())
+    naive.write_text(NAIVE.format(base=base, package=code.parent.name, install=install))
+    bundle = os.environ.get("SSL_CERT_FILE")
+    secret = [f"--secret=id=ca-bundle,src={bundle}"] if bundle else []
     kinds = {
         "naive": [f"--file={naive}"],
         "this": [f"--build-arg=PYTHON_IMAGE={base}"],
@@ -96,6 +103,7 @@ def measure(project: Path, base: str | None, runs: int, engine: str) -> None:
     for name, value in results["this"].items():
         other = results["naive"][name]
         print(f"| {name} | {other:.1f} | {value:.1f} | {other / value:.2f} |")
+    output(engine, "image", "rm", *(f"pinbook-benchmark:{kind}" for kind in kinds))
 
 
 def clock(*command: str) -> float:
