@@ -119,8 +119,8 @@ def main() -> None:
 def failures(root: Path) -> Iterator[str]:
     names = [name for pair in LOCKS.items() for name in pair]
     # A uv.lock may lie beside the others: a bare `uv run` writes one.
-    there = [name for name in names if (root / name).exists()]
-    if "requirements.in" not in there and (not there or (root / "uv.lock").exists()):
+    there = {name for name in names if (root / name).exists()}
+    if not there & LOCKS.keys() and (not there or (root / "uv.lock").exists()):
         names = ["uv.lock"]
     folders = (folder for folder in (root, *root.parents) if (folder / "pyproject.toml").exists())
     files = {"pyproject.toml": next(folders, root) / "pyproject.toml"}
@@ -135,22 +135,24 @@ def failures(root: Path) -> Iterator[str]:
         yield from check_uv_lock(project, read(root / "uv.lock"))
         yield from misfit(root, requires)
     else:
-        yield from check_requirements(root, requires)
+        yield from check_requirements(root, requires, project.get("project", {}))
 
 
 def unreadable(files: dict[str, Path]) -> Iterator[str]:
     for name, path in files.items():
         text = read(path)
         if not path.is_file():
-            yield f"{name} is missing: {mend(name, f'bring it back with `git checkout {name}`')}."
+            back = f"bring it back with `git checkout HEAD {name}`"
+            yield f"{name} is missing: {mend(name, back)}."
         elif re.search(r"^(<{7}|>{7})( |$)", text, re.MULTILINE):
-            side = f"take one side with `git checkout --ours {name}`" if name in MADE else "edit it"
-            yield f"{name} has merge markers: {side}, then run `make lock`."
-        elif name == "pyproject.toml":
+            whole = f"bring it back with `git checkout HEAD {name}`" if name in MADE else "edit it"
+            yield f"{name} has merge markers: {whole}, then run `make lock`."
+        elif name.endswith((".toml", ".lock")):
             try:
                 SpecifierSet(tomllib.loads(text).get("project", {}).get("requires-python", ""))
             except (tomllib.TOMLDecodeError, InvalidSpecifier) as error:
-                yield f"{name} cannot be read ({error}): mend it by hand."
+                whole = f"bring it back with `git checkout HEAD {name}`, then run `make lock`"
+                yield f"{name} cannot be read ({error}): {whole if name in MADE else 'mend it by hand'}."
 
 
 def wrong_python(root: Path, names: list[str], requires: SpecifierSet) -> Iterator[str]:
@@ -161,7 +163,10 @@ def wrong_python(root: Path, names: list[str], requires: SpecifierSet) -> Iterat
             f"pyproject.toml has requires-python {requires}, and the image has Python {image}:"
             " change requires-python, then run `make lock`."
         )
-    oldest = next((bound.version for bound in requires if bound.operator == ">="), "")
+    lower = [bound for bound in requires if bound.operator in (">=", "~=", "==", "===")]
+    oldest = lower[0].version.removesuffix(".*") if lower else ""
+    if not oldest:
+        yield 'pyproject.toml needs a line like requires-python = ">=3.11": add it.'
     for name in names:
         header = "\n".join(re.findall(r"^#.*", read(root / name), re.MULTILINE))
         for pattern, expected in {
@@ -181,7 +186,7 @@ def private(name: str, text: str) -> Iterator[str]:
         yield f"{name} has a user name or a password for {login[1]}: {mend(name, keep)}."
 
 
-def check_requirements(root: Path, requires: SpecifierSet) -> Iterator[str]:
+def check_requirements(root: Path, requires: SpecifierSet, project: dict) -> Iterator[str]:
     pins = []
     for source, lock in LOCKS.items():
         sources, asked = [source], []
@@ -206,6 +211,13 @@ def check_requirements(root: Path, requires: SpecifierSet) -> Iterator[str]:
         yield from loose(lock, locked)
         yield from disagreements(source, by_name(asked), pins[-1], requires)
     yield from differences(*pins)
+    for need in project.get("dependencies", []):
+        name = re.split(r"[^\w.-]", need.strip(), maxsplit=1)[0]
+        if canonicalize_name(name) not in pins[0]:
+            yield (
+                f"pyproject.toml asks for {name}, and the lock is made from requirements.in:"
+                " write it there, then run `make lock`."
+            )
 
 
 def loose(lock: str, locked: list[Entry]) -> Iterator[str]:
@@ -213,8 +225,9 @@ def loose(lock: str, locked: list[Entry]) -> Iterator[str]:
         if not entry.version:
             what = f"is no exact version with a hash, `{bare(entry.text)}`"
             yield f"{entry.where} {what}: run `make lock`."
-    if names := [pin.requirement.name for pin in locked if pin.version and not pin.hashes]:
-        yield f"{lock} has no hashes for {', '.join(names)}: run `make lock`."
+    unhashed = [pin.requirement.name for pin in locked if pin.version and not pin.hashes]
+    if unhashed:
+        yield f"{lock} has no hashes for {', '.join(dict.fromkeys(unhashed))}: run `make lock`."
 
 
 def disagreements(
@@ -274,10 +287,7 @@ def check_uv_lock(project: dict, text: str) -> Iterator[str]:
     asked += [project.get("dependency-groups", {}), settings]
     yield from private("pyproject.toml", json.dumps(asked, default=str, ensure_ascii=False))
     yield from private("uv.lock", text)
-    try:
-        packages = tomllib.loads(text).get("package", [])
-    except tomllib.TOMLDecodeError:
-        return  # uv says where it is wrong.
+    packages = tomllib.loads(text).get("package", [])
     local, unhashed, indexes = {}, [], set()
     for name, value in settings.get("sources", {}).items():
         for source in value if isinstance(value, list) else [value]:
@@ -296,7 +306,7 @@ def check_uv_lock(project: dict, text: str) -> Iterator[str]:
     for name, file in local.items():
         yield f"{file} takes {name} from version control or a folder: {ARCHIVE}."
     if unhashed:
-        yield f"uv.lock has no hashes for {', '.join(unhashed)}: run `make upgrade`."
+        yield f"uv.lock has no hashes for {', '.join(unhashed)}: run `make lock`."
     known = {bare(index.get("url", "")) for index in settings.get("index", [])} | {PUBLIC_INDEX}
     for index in sorted(indexes - known):
         yield (

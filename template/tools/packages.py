@@ -58,6 +58,7 @@ def main() -> None:
     command.add_argument(
         "--python",
         metavar="X.Y",
+        type=minor_version,
         default="{}.{}".format(*sys.version_info),
         help="Python version of .venv (default: %(default)s)",
     )
@@ -86,17 +87,25 @@ def main() -> None:
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # The command itself has said why.
     except tomllib.TOMLDecodeError as error:
-        sys.exit(f"uv.lock or pyproject.toml is damaged ({error}): look at `git diff`.")
+        sys.exit(f"pyproject.toml is damaged ({error}): mend it by hand.")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def minor_version(text: str) -> str:
+    """Return a version like ``3.13``; argparse says which text is none."""
+    if not re.fullmatch(r"\d+\.\d+", text):
+        raise argparse.ArgumentTypeError(f"{text} is no version like 3.13")
+    return text
 
 
 def sources() -> dict[str, str]:
     """Return the files of the lock, each with the file that says what it is made of."""
     # A uv.lock may lie beside the others: a bare `uv run` writes one.
+    if any(Path(source).exists() for source in LOCKS.values()):
+        return LOCKS
     only_uv = Path("uv.lock").exists() or not Path("requirements.txt").exists()
-    uv_kind = only_uv and not Path("requirements.in").exists()
-    return {"uv.lock": "pyproject.toml"} if uv_kind else LOCKS
+    return {"uv.lock": "pyproject.toml"} if only_uv else LOCKS
 
 
 def install(version: str) -> None:
@@ -108,8 +117,8 @@ def install(version: str) -> None:
     ours = venv.is_dir() and ((venv / "pyvenv.cfg").exists() or not any(venv.iterdir()))
     if os.path.lexists(venv) and (venv.is_symlink() or not ours):
         sys.exit(".venv is no virtual environment of this project: move it away, then try again.")
-    refuse_missing()
-    refuse_markers()
+    refuse_missing(*sources(), *sources().values())
+    refuse_damaged()
     if python_version(VENV_PYTHON) != version:
         python = find_python(version)
         if python_version(VENV_PYTHON) != python_version(python):
@@ -138,11 +147,11 @@ def install_locked(uv: str, folder: Path) -> None:
     if "uv.lock" in sources() and not in_wheels and lock_fits(uv, environment()):
         # uv.lock knows more than pip's format: which package comes from which index.
         sync = [uv, "sync", "--python", VENV_PYTHON, "--frozen", "--inexact"]
-        run(*sync, "--no-install-project")
+        install_hashed(*sync, "--no-install-project")
     else:
         # One after the other, because uv would take a hash of either.
         for file in files:
-            run(*install, "--require-hashes", file)
+            install_hashed(*install, "--require-hashes", file)
     # The build backend is there now, so nothing has to be fetched for the project itself.
     own = ["--editable", "."] if "[build-system]" in read(pyproject()) else []
     run(*install, "--quiet", "--exact", "--no-deps", "--no-build-isolation", *files, *own)
@@ -156,6 +165,23 @@ def install_locked(uv: str, folder: Path) -> None:
             fits = in_wheels or succeeds(*command, env=without_index())
         if not fits:
             sys.exit(f"{lock_file} does not fit {source}: run `make lock setup`.")
+
+
+def install_hashed(*command: str | Path) -> None:
+    """Run a command of uv that installs, and say what to do where a file has another hash."""
+    try:
+        run(*command)
+    except subprocess.CalledProcessError:
+        again = subprocess.run(
+            command, check=False, capture_output=True, encoding="utf-8", env=environment()
+        )
+        if names := set(re.findall(r"Hash mismatch for `([\w.-]+)", again.stderr)):
+            names = " ".join(sorted(names))
+            sys.exit(
+                f"The lock has other hashes than the files of {names}. If somebody has edited it, run"
+                f' `make upgrade PACKAGES="{names}"`; if not, do not trust these files.'
+            )
+        raise
 
 
 def in_pip_format(uv: str, folder: Path) -> list[Path]:
@@ -173,6 +199,7 @@ def adapt_to_wheels(locked: Path, folder: Path) -> Path:
     wheels = re.findall(r"^(\w{64})  ([^-]+)-([^-]+)-.*\.whl$", read(WHEELS), re.MULTILINE)
     for digest, name, version in wheels:
         name = name.replace("_", "[-_.]")
+        name += r"(?:\[[^]]*])?"
         text = re.sub(rf"(?mi)^({name}) @ \S+", rf"\1=={version}", text)
         if digest not in text:
             pin = rf"(?mi)^{name}=={re.escape(version)} .*\n"
@@ -247,10 +274,9 @@ def find_uv() -> str | None:
 def install_uv() -> str:
     """Install the locked uv into .venv with pip, and return its path."""
     if "uv.lock" in sources():
-        locked = tomllib.loads(read("uv.lock"))["package"]
         entries = [
             " ".join([f"uv=={entry['version']}", *(f"--hash={w['hash']}" for w in entry["wheels"])])
-            for entry in locked
+            for entry in tomllib.loads(read("uv.lock"))["package"]
             if entry["name"] == "uv"
         ]
     else:
@@ -277,7 +303,8 @@ def lock(*options: str) -> None:
     Either all of its files are renewed or none is: where a resolution fails, uv says why.
     """
     uv = find_uv() or sys.exit("There is no uv: run `make setup`.")
-    refuse_markers()
+    refuse_missing(*sources().values())
+    refuse_damaged()
     before = {lock_file: read(lock_file) for lock_file in sources()}
     try:
         for lock_file, source in sources().items():
@@ -285,7 +312,9 @@ def lock(*options: str) -> None:
             if lock_file == "uv.lock":
                 # An index of pip's is none of uv.lock's.
                 index = {"UV_DEFAULT_INDEX": os.environ.get("UV_DEFAULT_INDEX", "")}
-                run(uv, "lock", *options, env=environment() | index)
+                # uv leaves an entry without hashes as it is.
+                anew = [f"--upgrade-package={name}" for name in unhashed("uv.lock")]
+                run(uv, "lock", *(options or anew), env=environment() | index)
                 refuse_new_index(before[lock_file])
             else:
                 compile_lock(uv, source, lock_file, *options)
@@ -344,13 +373,14 @@ def unhashed(lock_file: str) -> list[str]:
     if lock_file != "uv.lock":
         # A hash stands on a line of its own, after a backslash.
         entry = r"^(-e \S+|[^\s#=-][^\s=]*)[^\\\n]*$"
-        return re.findall(entry, read(lock_file), re.MULTILINE)
+        return list(dict.fromkeys(re.findall(entry, read(lock_file), re.MULTILINE)))
     names = []
-    for package in tomllib.loads(read(lock_file))["package"]:
+    for package in tomllib.loads(read(lock_file)).get("package", []):
         files = [package.get("sdist"), *package.get("wheels", [])]
         hashed = ["hash" in file for file in files if file]
         if "." not in package["source"].values() and not (hashed and all(hashed)):
-            names.append(package["name"])
+            registry = "registry" in package["source"]
+            names.append(package["name"] + f"=={package['version']}" * registry)
     return names
 
 
@@ -377,7 +407,8 @@ def moved_pins(before: str, after: str) -> list[tuple[str, str, str]]:
 def pins(locks: str) -> dict[str, str]:
     """Return the pinned version of each package; several, when Pythons differ, with commas."""
     found: dict[str, list[str]] = {}
-    pip_pins = re.findall(r"^([\w.-]+)(?:==| @ )([^\s;]+)", locks, re.MULTILINE)
+    pip_pin = r"^([\w.-]+)(?:\[[^]]*])?(?:==| @ )([^\s;]+)"
+    pip_pins = re.findall(pip_pin, locks, re.MULTILINE)
     uv_pins = re.findall(r'^\[\[package]]\nname = "(.+)"\nversion = "(.+)"', locks, re.MULTILINE)
     for name, version in pip_pins + uv_pins:
         versions = found.setdefault(name, [])
@@ -389,8 +420,8 @@ def pins(locks: str) -> dict[str, str]:
 def audit(options: list[str]) -> None:
     """Ask the OSV database, through uv, about every version in the lock."""
     uv = find_uv() or sys.exit("There is no uv: run `make setup`.")
-    refuse_missing()
-    refuse_markers()
+    refuse_missing(*sources())
+    refuse_damaged()
     if not any("sha256:" in read(lock_file) for lock_file in sources()):
         sys.exit("Nothing is locked with a hash, so nothing was checked: run `make lock`.")
     with tempfile.TemporaryDirectory() as folder:
@@ -481,9 +512,10 @@ def python_version(python: str | Path | None) -> str:
 
 def oldest_python() -> str:
     """Return the oldest Python, like ``3.11``, that the project admits."""
-    if line := re.search(r'^requires-python = ">=([\d.]+)"', read(pyproject()), re.MULTILINE):
-        return line[1]
-    sys.exit(f'{pyproject()} needs a line like requires-python = ">=3.11".')
+    requires = tomllib.loads(read(pyproject())).get("project", {}).get("requires-python", "")
+    if bound := re.search(r"(?:[>~]=|===?)\s*(\d+\.\d+(?:\.\d+)?)", requires):
+        return bound[1]
+    sys.exit('pyproject.toml needs a line like requires-python = ">=3.11".')
 
 
 def pyproject() -> Path:
@@ -492,24 +524,29 @@ def pyproject() -> Path:
     for folder in (here, *here.parents):
         if (folder / "pyproject.toml").exists():
             return folder / "pyproject.toml"
-    sys.exit("pyproject.toml is missing: bring it back with `git checkout pyproject.toml`.")
+    refuse_missing("pyproject.toml")
 
 
-def refuse_missing() -> None:
-    """End with a sentence where a file of the lock is not there."""
-    for lock_file in sources():
-        if not Path(lock_file).exists():
-            sys.exit(f"{lock_file} is missing: bring it back with `git checkout {lock_file}`.")
+def refuse_missing(*names: str) -> None:
+    """End with a sentence where a file is not there."""
+    for name in names:
+        if not Path(name).exists():
+            anew = ", or make it anew with `make lock`" if name in sources() else ""
+            sys.exit(f"{name} is missing: bring it back with `git checkout HEAD {name}`{anew}.")
 
 
-def refuse_markers() -> None:
-    """End with a sentence where a merge has left both sides in a lock."""
-    for lock_file in sources():
-        if "<<<<<<< " in read(lock_file):
-            sys.exit(
-                f"{lock_file} has merge markers: take one side with `git checkout --ours"
-                f" {lock_file}`, then run `make lock`."
-            )
+def refuse_damaged() -> None:
+    """End with a sentence where a merge has left both sides in a file, or uv.lock is no TOML."""
+    for lock_file, source in sources().items():
+        back = f"bring it back with `git checkout HEAD {lock_file}`, then run `make lock`."
+        for name, mend in {source: "edit it, then run `make lock`.", lock_file: back}.items():
+            if re.search(r"^(<{7}|>{7})( |$)", read(name), re.MULTILINE):
+                sys.exit(f"{name} has merge markers: {mend}")
+        if lock_file == "uv.lock":
+            try:
+                tomllib.loads(read(lock_file))
+            except tomllib.TOMLDecodeError as error:
+                sys.exit(f"uv.lock is damaged ({error}): {back}")
 
 
 def read(path: str | Path) -> str:

@@ -107,7 +107,7 @@ def test_without_a_network_the_build_stops_and_says_so(
     assert re.search("name resolution|No matching distribution", result.stdout[-4000:])
 
 
-@pytest.mark.parametrize("target", ["image", "run", "wheels", "sizes", "reproduce"])
+@pytest.mark.parametrize("target", ["image", "run", "wheels", "sizes", "reproduce", "lock"])
 def test_without_an_engine_one_sentence_says_what_is_missing(small_project, target):
     command = ["make", "--no-print-directory", target, "ENGINE=no-such-engine"]
     result = subprocess.run(command, cwd=small_project, check=False, capture_output=True, text=True)
@@ -118,4 +118,5 @@ def test_without_an_engine_one_sentence_says_what_is_missing(small_project, targ
         if "warning:" not in line and "old recipe" not in line
     ]
     assert sentence.startswith("No container engine answers")
+    assert ("run 'make setup' first" in sentence) == (target == "lock")
     assert all(line.startswith("make: ***") for line in rest)

@@ -58,6 +58,12 @@ def test_a_new_project_has_nothing_to_lock(project):
     assert git(project, "status", "--porcelain") == ""
 
 
+def test_an_upgrade_may_have_a_limit(project):
+    run("make", "upgrade", "PACKAGES=numpy<99 matplotlib>=3", cwd=project)
+    assert "??" not in git(project, "status", "--porcelain"), "the shell took < or > for a file"
+    git(project, "checkout", ".")
+
+
 def test_a_package_that_is_not_locked_is_refused_until_it_is(project, tmp_path):
     copy = tmp_path / "copy"
     run("git", "clone", "--quiet", project, copy)

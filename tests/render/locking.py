@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from support import BIN, ROOT, pins, run
 
 PACKAGES = ROOT / "template/tools/packages.py"
@@ -17,6 +19,7 @@ LOCKS = {
     "requirements": ["requirements.txt", "dev-requirements.txt"],
     "uv": ["uv.lock"],
 }
+requirements_only = pytest.mark.parametrize("project", ["requirements"], indirect=True)
 INDEX = '\n[[tool.uv.index]]\nname = "tiny"\nurl = "{}"\ndefault = true\n'
 
 

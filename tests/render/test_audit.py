@@ -4,7 +4,7 @@ import json
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from locking import BASE_PYTHON, sentences
+from locking import BASE_PYTHON, requirements_only, sentences
 from private_index import LONG_AGO, serve
 
 from support import BIN
@@ -64,6 +64,14 @@ def test_a_vulnerable_version_is_named_with_its_advisory(locked, service):
     assert result.returncode == 1
     for word in ("tiny-a 1.0", ADVISORY["id"], ADVISORY["summary"], "Fixed in: 2.0"):
         assert word in result.stdout
+    assert ASKED == {"tiny-a==1.0", "tiny-b==1.0"}
+
+
+@requirements_only
+def test_a_pin_with_an_extra_is_asked_about_too(locked, service):
+    lock = locked.locks[0]
+    lock.write_text(lock.read_text().replace("tiny-a==1.0", "tiny-a[more]==1.0"))
+    locked.run("audit", "--", "--service-url", service, fails=True)
     assert ASKED == {"tiny-a==1.0", "tiny-b==1.0"}
 
 

@@ -5,12 +5,11 @@ import signal
 import subprocess
 
 import pytest
-from locking import PACKAGES, sentences
+from locking import PACKAGES, requirements_only, sentences
 from private_index import YANKED, holding
 
 from support import BIN, commit_all, run
 
-requirements_only = pytest.mark.parametrize("project", ["requirements"], indirect=True)
 FAILURES = {
     "a conflict": (["old-friend", "tiny-a==2.0"], "old-friend depend on tiny-a<2"),
     "a version that is not there": (["tiny-a==7.0"], "there is no version of tiny-a==7.0"),

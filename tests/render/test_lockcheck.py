@@ -79,6 +79,8 @@ RIGHT = {
     "a uv.lock that `uv run` has written": {"uv.lock": "version = 1\n"},
     "nothing": {},
     "no image": {"Dockerfile": None},
+    "one Python only": {"pyproject.toml": PROJECT["pyproject.toml"].replace(">=3.11", "==3.13.*")}
+    | {name: PROJECT[name].replace("3.11", "3.13") for name in PROJECT if name.endswith(".txt")},
     "another image": {"Dockerfile": "FROM example.org:5000/python:3.11-alpine AS pinned\n"},
     "nothing asked for": {"requirements.in": "", "requirements.txt": ""},
     "another spelling": asks("Ruamel_YAML") | locks(pin("ruamel-yaml==1.0", DIRECT)),
@@ -201,7 +203,10 @@ WRONG = {
         "requirements.txt has no pin for numpy, pandas of requirements.in: run `make lock`.",
     ),
     "no lock": ({"requirements.txt": None}, "requirements.txt is missing: run `make lock`."),
-    "no .in file": ({"requirements.in": None}, "missing: bring it back with `git checkout requi"),
+    "no .in file": (
+        {"requirements.in": None},
+        "missing: bring it back with `git checkout HEAD requi",
+    ),
     "a typo": (
         asks("scipy => 1"),
         "requirements.in, line 4, is no requirement: write it like `NAME >=1.2`.",
@@ -242,7 +247,7 @@ WRONG = {
     ),
     "merge markers": (
         {"requirements.txt": RUN + f"<<<<<<< HEAD\n{SIX}=======\n{PANDAS}>>>>>>> theirs\n"},
-        "merge markers: take one side with `git checkout --ours requirements.txt`, then run `make",
+        "merge markers: bring it back with `git checkout HEAD requirements.txt`, then run `make",
     ),
     "merge markers in .in": (
         {"requirements.in": "<<<<<<< HEAD\nnumpy\n=======\npandas\n>>>>>>> theirs\n"},
@@ -269,7 +274,22 @@ WRONG = {
         {"pyproject.toml": '[project]\nrequires-python = "3.11+"\n'},
         "pyproject.toml cannot be read (Invalid specifier: '3.11+'): mend it by hand.",
     ),
-    "no pyproject.toml": ({"pyproject.toml": None}, "bring it back with `git checkout pyproject"),
+    "no requires-python": (
+        {"pyproject.toml": '[project]\nname = "x"\n'},
+        "pyproject.toml needs a line like requires-python = ",
+    ),
+    "a package that `uv add` has written down": (
+        {"pyproject.toml": PROJECT["pyproject.toml"] + 'dependencies = ["numpy", "wee[x]>=1"]\n'},
+        "pyproject.toml asks for wee, and the lock is made from requirements.in: write it there, then",
+    ),
+    "no .in file beside a uv.lock that `uv run` has written": (
+        {"requirements.in": None, "uv.lock": "version = 1\n"},
+        "requirements.in is missing: bring it back with `git checkout HEAD requirements.in`.",
+    ),
+    "no pyproject.toml": (
+        {"pyproject.toml": None},
+        "back with `git checkout HEAD pyproject.toml`.",
+    ),
     "another version for development": (
         {"dev-requirements.txt": DEV + PYTEST + pin("six==1.16.0", "pytest")},
         "requirements.txt has six==1.17.0, and dev-requirements.txt has six==1.16.0: run `make lock`",
@@ -453,20 +473,20 @@ UV_WRONG = {
     ),
     "no TOML": (
         replaced("uv.lock", "version = 1\n", "version = \n"),
-        "uv cannot check uv.lock (Failed to parse `uv.lock`): mend that, then run `make lock`.",
+        "uv.lock cannot be read (Invalid value (at line 1, column 11)): bring it back with `git check",
     ),
     "merge markers": (
         replaced("uv.lock", "version = 1\n", "<<<<<<< HEAD\nversion = 1\n"),
-        "uv.lock has merge markers: take one side with `git checkout --ours uv.lock`, then",
+        "uv.lock has merge markers: bring it back with `git checkout HEAD uv.lock`, then",
     ),
     "no lock": ({"uv.lock": None}, "uv.lock is missing: run `make lock`."),
     "no hash": (
         replaced("uv.lock", f', hash = "{digest("b")}"', ""),
-        "uv.lock has no hashes for tiny-b: run `make upgrade`.",
+        "uv.lock has no hashes for tiny-b: run `make lock`.",
     ),
     "no hash of an archive": (
         replaced("uv.lock", f'sdist = {{ hash = "{digest("wee")}" }}', ""),
-        "uv.lock has no hashes for wee: run `make upgrade`.",
+        "uv.lock has no hashes for wee: run `make lock`.",
     ),
     "an index that only one machine uses": (
         replaced("pyproject.toml", f'[[tool.uv.index]]\nurl = "{INDEX}"\ndefault = true\n', ""),

@@ -7,13 +7,19 @@ import sys
 from hashlib import sha256
 
 import pytest
-from locking import BASE_PYTHON, HERE, LOCKS, PACKAGES, Project, sentences
+from locking import (
+    BASE_PYTHON,
+    HERE,
+    LOCKS,
+    PACKAGES,
+    Project,
+    requirements_only,
+    sentences,
+)
 from packaging.requirements import Requirement
 from private_index import FILES, wheel
 
 from support import BIN, ROOT, run
-
-requirements_only = pytest.mark.parametrize("project", ["requirements"], indirect=True)
 
 
 def test_help_says_what_the_commands_are_and_what_the_exit_codes_mean():
@@ -102,7 +108,8 @@ def test_a_lock_with_merge_markers_gets_one_sentence_and_stays(command, locked):
     lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
     before = lock.read_bytes()
     (sentence,) = sentences(locked.run(command, fails=True))
-    assert sentence.startswith(f"{lock.name} has merge markers: take one side with `git")
+    back = f"bring it back with `git checkout HEAD {lock.name}`, then run `make lock`"
+    assert sentence == f"{lock.name} has merge markers: {back}."
     assert lock.read_bytes() == before
 
 
@@ -121,14 +128,63 @@ def test_a_lock_that_is_missing_gets_one_sentence(command, number, locked):
     lock = locked.locks[number]
     lock.unlink()
     (sentence,) = sentences(locked.run(command, fails=True))
-    assert sentence == f"{lock.name} is missing: bring it back with `git checkout {lock.name}`."
+    back = f"bring it back with `git checkout HEAD {lock.name}`"
+    assert sentence == f"{lock.name} is missing: {back}, or make it anew with `make lock`."
+
+
+@pytest.mark.parametrize("command", ["install", "lock", "audit"])
+def test_a_source_with_merge_markers_gets_one_sentence(command, locked):
+    source = locked.folder / {"uv": "pyproject.toml"}.get(locked.kind, "requirements.in")
+    source.write_text(source.read_text() + "<<<<<<< HEAD\n")
+    (sentence,) = sentences(locked.run(command, fails=True))
+    assert sentence == f"{source.name} has merge markers: edit it, then run `make lock`."
 
 
 @pytest.mark.parametrize("project", ["uv"], indirect=True)
-def test_a_damaged_uv_lock_gets_one_sentence(locked):
-    locked.locks[0].write_text(locked.locks[0].read_text()[:-40])
-    last = sentences(locked.run("install", fails=True))[-1]
-    assert last.startswith("uv.lock or pyproject.toml is damaged (")
+@pytest.mark.parametrize("command", ["install", "lock", "audit"])
+def test_a_damaged_uv_lock_gets_one_sentence_and_stays(command, locked):
+    lock = locked.locks[0]
+    lock.write_text(lock.read_text()[:-40])
+    before = lock.read_bytes()
+    (sentence,) = sentences(locked.run(command, fails=True))
+    assert sentence.startswith("uv.lock is damaged (")
+    assert sentence.endswith("back with `git checkout HEAD uv.lock`, then run `make lock`.")
+    assert lock.read_bytes() == before
+
+
+@requirements_only
+@pytest.mark.parametrize("command", ["install", "lock"])
+def test_a_uv_lock_does_not_stand_in_for_a_source_that_is_missing(command, locked):
+    run(BIN / "uv", "lock", cwd=locked.folder)
+    (locked.folder / "requirements.in").unlink()
+    (sentence,) = sentences(locked.run(command, fails=True))
+    back = "bring it back with `git checkout HEAD requirements.in`"
+    assert sentence == f"requirements.in is missing: {back}."
+
+
+@requirements_only
+@pytest.mark.parametrize("bound", ['">=3.11,<4"', "'>= 3.11'", '"<4, >=3.11"', '"~=3.11"'])
+def test_every_way_to_write_down_the_oldest_python_will_do(bound, locked):
+    before = locked.contents()
+    settings = locked.folder / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('">=3.11"', bound))
+    locked.run("lock")
+    assert locked.contents() == before
+
+
+@requirements_only
+def test_without_an_oldest_python_one_sentence_asks_for_it(locked):
+    settings = locked.folder / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('">=3.11"', '"<4"'))
+    last = sentences(locked.run("lock", fails=True))[-1]
+    assert last == 'pyproject.toml needs a line like requires-python = ">=3.11".'
+
+
+@pytest.mark.parametrize("version", ["3", "3.13.1", "foo"])
+def test_a_python_that_is_no_version_is_refused(version, locked):
+    result = locked.run("install", "--python", version, fails=True)
+    assert result.returncode == 2
+    assert f"{version} is no version like 3.13" in result.stderr
 
 
 @requirements_only
@@ -156,9 +212,16 @@ def test_install_refuses_a_python_that_the_lock_does_not_cover(locked):
 
 def test_install_names_the_package_whose_hash_is_wrong(locked):
     locked.tamper("tiny-a")
-    result = locked.run("install", fails=True)
-    assert "tiny-a" in result.stderr and "ash" in result.stderr
+    last = sentences(locked.run("install", fails=True))[-1]
+    assert last == (
+        "The lock has other hashes than the files of tiny-a. If somebody has edited it, run"
+        ' `make upgrade PACKAGES="tiny-a"`; if not, do not trust these files.'
+    )
     assert "tiny-a" not in locked.installed()
+
+    locked.run("upgrade", "tiny-a")
+    locked.run("install")
+    assert locked.installed() == {"tiny-a": "2.0", "tiny-b": "1.0"}
 
 
 @requirements_only
@@ -181,6 +244,15 @@ def test_install_refuses_pins_without_a_hash(locked):
         lock.write_text(re.sub(r', hash = "[^"]+"', "", text))
     last = sentences(locked.run("install", fails=True))[-1]
     assert re.fullmatch(r"\S+ has no hashes for tiny-a.*: run `make lock`\.", last)
+
+
+def test_lock_brings_back_hashes_that_were_lost(locked):
+    before = locked.contents()
+    for lock in locked.locks:
+        text = re.sub(r" \\\n +--hash=\S+", "", lock.read_text())
+        lock.write_text(re.sub(r', hash = "[^"]+"', "", text))
+    assert "All versions stay." in locked.run("lock").stdout
+    assert locked.contents() == before
 
 
 @pytest.mark.parametrize("need", ["fresh", "choosy[more]", "tiny-a==2.0"])
