@@ -69,8 +69,8 @@ def test_a_vulnerable_version_is_named_with_its_advisory(locked, service):
 
 @requirements_only
 def test_a_pin_with_an_extra_is_asked_about_too(locked, service):
-    lock = locked.locks[0]
-    lock.write_text(lock.read_text().replace("tiny-a==1.0", "tiny-a[more]==1.0"))
+    for lock in locked.locks:
+        lock.write_text(lock.read_text().replace("tiny-a==1.0", "tiny-a[more]==1.0"))
     locked.run("audit", "--", "--service-url", service, fails=True)
     assert ASKED == {"tiny-a==1.0", "tiny-b==1.0"}
 
