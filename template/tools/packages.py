@@ -365,7 +365,8 @@ def compile_lock(uv: str, source: str, lock_file: str, *options: str) -> None:
             " be kept: trying without it, as UV_EXCLUDE_NEWER=false would from the start.",
             file=sys.stderr,
         )
-        run(*command, stdout=DEVNULL, env=environment() | {"UV_EXCLUDE_NEWER": "false"})
+        environment()["UV_EXCLUDE_NEWER"] = "false"  # for the next file, too
+        run(*command, stdout=DEVNULL)
 
 
 def unhashed(lock_file: str) -> list[str]:
