@@ -4,7 +4,6 @@ import gzip
 import io
 import os
 import re
-import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -30,18 +29,19 @@ esac"""
 
 
 @pytest.fixture(scope="session")
-def folder(collected, tmp_path_factory) -> Path:
-    """The wheels of the index: those of projects, and a package that no other index has."""
+def folder(plain, python, tmp_path_factory) -> Path:
+    """The wheels of the index: those of a project, and a package that no other index has."""
     folder = tmp_path_factory.mktemp("index")
-    for kind in ("requirements", "uv"):
-        shutil.copytree(collected(kind) / "wheels", folder, dirs_exist_ok=True)
+    options = ["--quiet", "--require-hashes", "--no-deps", "--wheel-dir", folder]
+    locks = ["-r", "requirements.txt", "-r", "dev-requirements.txt"]
+    run(python, "-m", "pip", "wheel", *options, *locks, cwd=plain("requirements"))
     for version in ("1.0", "2.0"):
         (folder / f"only_here-{version}-py3-none-any.whl").write_bytes(wheel("only-here", version))
     return folder
 
 
 @pytest.fixture(scope="session")
-def private(plain, folder, engine_settings, tmp_path_factory) -> Path:
+def private(plain, folder, tmp_path_factory) -> Path:
     """A project that needs little besides that package; a newer version is allowed."""
     project = tmp_path_factory.mktemp("private") / "project"
     run("git", "clone", "--quiet", plain("requirements"), project)
@@ -52,7 +52,6 @@ def private(plain, folder, engine_settings, tmp_path_factory) -> Path:
         settings = {**os.environ, "UV_DEFAULT_INDEX": url(server.server_address)}
         run(sys.executable, "tools/packages.py", "lock", cwd=project, env=settings)
     (project / "requirements.in").write_text("only-here\n")
-    (project / "project.mk").write_text(engine_settings)
     commit_all(project, "Need little")
     return project
 
@@ -115,12 +114,11 @@ BUILDS = {
 
 
 @pytest.mark.parametrize("way", BUILDS)
-def test_builds_know_no_other_index(way, machine, private, folder, engine):
+def test_builds_know_no_other_index(way, machine, private, folder, engine, engine_settings):
     clone = machine.clone(private)
-    with (clone / "project.mk").open("a") as file:
-        # The index is on this machine, and what another test has built does not count.
-        file.write("IMAGE_FLAGS += --network host\n")
-        file.write("IMAGE_FLAGS += --no-cache-filter build,build-notebook,locking,collecting\n")
+    # The index is on this machine, and what another test has built does not count.
+    flags = "--network host --no-cache-filter build,build-notebook,locking,collecting"
+    (clone / "project.mk").write_text(f"{engine_settings}IMAGE_FLAGS += {flags}\n")
     with serve(folder) as server:
         WAYS[way](machine, server.server_address)
         built = machine.run("make", *BUILDS[way], "IMAGE=network-private", cwd=clone)
