@@ -113,11 +113,7 @@ def project_with_engine(engine, render, environment) -> Path:
     project = folder / "project"
     shutil.copytree(render(stack="minimal"), project)
     yield set_up(project, environment)
-    for command in (
-        ["compose", "down"],
-        ["image", "rm", "my-ai-project:runtime", "my-ai-project:notebook"],
-    ):
-        subprocess.run([engine, *command], cwd=project, check=False, capture_output=True)
+    subprocess.run([engine, "compose", "down"], cwd=project, check=False, capture_output=True)
     shutil.rmtree(folder)
 
 
