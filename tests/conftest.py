@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,15 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """One worker for all images: several would build the same ones, and BuildKit mixes up such builds."""
+    """One worker for what is built once and used by many tests: images, and the network's projects.
+
+    Several workers would also build the same images at once, and BuildKit mixes up such builds.
+    """
     for item in items:
         if "engine" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("image"))
+        elif item.path.parent.name == "network":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -60,7 +66,7 @@ def clean_environment(tmp_path_factory):
     # A VIRTUAL_ENV, a git hook's GIT_DIR or the flags of `make test` would reach the commands under
     # test. Copier runs git through plumbum, which has its own copy of the environment.
     leaking = [name for name in os.environ if name.startswith(("GIT_", "MAKE", "MFLAGS"))]
-    for name in [*leaking, "VIRTUAL_ENV"]:
+    for name in [*leaking, "VIRTUAL_ENV", "PYTEST_ADDOPTS"]:
         os.environ.pop(name, None)
         local.env.pop(name, None)
     os.environ.update(settings)
@@ -128,3 +134,43 @@ def engine() -> str:
         required = os.environ.get("PINBOOK_REQUIRE_ENGINE") == "1"
         pytest.fail(message) if required else pytest.skip(message)
     return command
+
+
+@pytest.fixture(scope="session")
+def local_base(engine):
+    """Return the base image that takes the place of the pinned one, or nothing where it is not here.
+
+    It is for machines that reach no registry.
+    """
+
+    def local_base(python_version: str = "3.13") -> str:
+        debian = "bookworm" if python_version == "3.11" else "trixie"
+        image = f"localhost/python:{python_version}-slim-{debian}"
+        found = subprocess.run(
+            [engine, "image", "inspect", image], check=False, capture_output=True
+        )
+        return "" if found.returncode else image
+
+    return local_base
+
+
+@pytest.fixture(scope="session")
+def mountable(engine) -> Path:
+    """A folder for all users that the engine can mount; one in a machine of its own sees few."""
+    empty = "FROM scratch\nLABEL title=empty\n"
+    run(engine, "build", "--quiet", "--tag", "pinbook-empty", "-", input=empty)
+    for parent in ("/tmp", "/run"):
+        folder = Path(tempfile.mkdtemp(prefix="pinbook-mount-", dir=parent))
+        mount = ["--mount", f"type=bind,source={folder},target=/mnt", "pinbook-empty", "none"]
+        created = subprocess.run(
+            [engine, "create", *mount], check=False, capture_output=True, text=True
+        )
+        if created.returncode == 0:
+            break
+        folder.rmdir()
+    else:
+        pytest.fail("the engine sees neither /tmp nor /run of this machine")
+    run(engine, "rm", created.stdout.strip())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

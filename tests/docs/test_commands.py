@@ -15,7 +15,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -27,8 +26,6 @@ from support import QUESTIONS, ROOT, commit_all, run
 
 ADDRESS = "https://github.com/pinbook/pinbook"
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-# The base image that stands in for the pinned one on machines that reach no registry.
-STAND_IN = "localhost/python:3.13-slim-trixie"
 STEP = re.compile(
     r"^<!-- (?P<comment>fails|not run|by hand)(?:: (?P<detail>.+?))? -->$"
     r"|^```(?P<kind>console|sh|text)\n(?P<text>.*?)^```$",
@@ -88,33 +85,17 @@ def project(render, environment) -> Path:
 
 
 @pytest.fixture
-def project_with_engine(engine, render, environment) -> Path:
+def project_with_engine(engine, local_base, mountable, render, environment) -> Path:
     """A project in a folder that the engine can mount; its image needs no registry."""
-    empty = "FROM scratch\nLABEL title=empty\n"
-    run(engine, "build", "--quiet", "--tag", "pinbook-empty", "-", input=empty)
     with socket.create_server(("127.0.0.1", 0)) as free:
         environment["PORT"] = str(free.getsockname()[1])
-    inspect = [engine, "image", "inspect", STAND_IN]
-    if subprocess.run(inspect, check=False, capture_output=True).returncode == 0:
-        environment["IMAGE_FLAGS"] = f"--build-arg PYTHON_IMAGE={STAND_IN}"
-    # An engine in a machine of its own sees few folders of this one.
-    for parent in ("/tmp", "/run"):
-        folder = Path(tempfile.mkdtemp(prefix="pinbook-docs-", dir=parent))
-        mount = ["--mount", f"type=bind,source={folder},target=/mnt", "pinbook-empty", "none"]
-        created = subprocess.run(
-            [engine, "create", *mount], check=False, capture_output=True, text=True
-        )
-        if created.returncode == 0:
-            break
-        folder.rmdir()
-    else:
-        pytest.fail("the engine sees neither /tmp nor /run of this machine")
-    run(engine, "rm", created.stdout.strip())
-    project = folder / "project"
+    if base := local_base():
+        environment["IMAGE_FLAGS"] = f"--build-arg PYTHON_IMAGE={base}"
+    project = mountable / "project"
     shutil.copytree(render(stack="minimal"), project)
     yield set_up(project, environment)
     subprocess.run([engine, "compose", "down"], cwd=project, check=False, capture_output=True)
-    shutil.rmtree(folder)
+    shutil.rmtree(project)
 
 
 def set_up(project: Path, environment: dict[str, str]) -> Path:

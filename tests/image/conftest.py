@@ -1,7 +1,6 @@
 """Images of generated projects, each built once, and containers of them."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,16 +33,15 @@ def docker(engine):
 
 
 @pytest.fixture(scope="session")
-def make(engine, docker):
-    """Run make in a project; a local image takes the place of the pinned one where it is there."""
+def make(engine, local_base):
+    """Run make in a project."""
 
     def run(
         project: Path, *targets: str, flags: str = "", check=True
     ) -> subprocess.CompletedProcess:
         dockerfile = (project / "Dockerfile").read_text()
-        tag = "3.11-slim-bookworm" if "python:3.11" in dockerfile else "3.13-slim-trixie"
-        if docker("image", "inspect", f"localhost/python:{tag}", check=False).returncode == 0:
-            flags = f"--build-arg PYTHON_IMAGE=localhost/python:{tag} {flags}"
+        if base := local_base("3.11" if "python:3.11" in dockerfile else "3.13"):
+            flags = f"--build-arg PYTHON_IMAGE={base} {flags}"
         command = ["make", *targets, f"ENGINE={engine}", f"IMAGE_FLAGS={flags}"]
         both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         result = subprocess.run(command, cwd=project, check=False, **both)
@@ -130,23 +128,6 @@ def clone(tmp_path):
         return tmp_path / name
 
     return clone
-
-
-@pytest.fixture(scope="session")
-def mountable(docker, runtime) -> Path:
-    """A folder for all users that the engine can see; one in a machine of its own sees few."""
-    for parent in ("/tmp", "/run"):
-        folder = Path(parent, f"pinbook-image-{os.getpid()}")
-        folder.mkdir(mode=0o755)
-        (folder / "seen").touch()
-        command = ["--entrypoint", "ls", "--volume", f"{folder}:/mnt", runtime, "/mnt"]
-        if "seen" in docker("run", "--rm", *command, check=False).stdout:
-            break
-        shutil.rmtree(folder)
-    else:
-        pytest.fail("the engine sees neither /tmp nor /run of this machine")
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -52,13 +52,13 @@ def test_another_python_on_another_debian_passes_too(create, make, docker, pytho
     assert docker("run", "--rm", *strict, *ask).stdout.startswith(f"Python {python_version}.")
 
 
-def test_buildah_builds_the_same_file(small_projects, docker, tmp_path_factory):
+def test_buildah_builds_the_same_file(small_projects, docker, local_base, tmp_path_factory):
     """Its own storage, and runc: crun of Debian 12 refuses machines with both kinds of cgroups."""
     if not (shutil.which("buildah") and shutil.which("runc")):
         pytest.skip("NOT TESTED: podman's builder, because buildah or runc is not installed")
-    base = "localhost/python:3.13-slim-trixie"
-    if docker("image", "inspect", base, check=False).returncode != 0:
-        pytest.skip(f"NOT TESTED: podman's builder, because there is no {base}")
+    base = local_base()
+    if not base:
+        pytest.skip("NOT TESTED: podman's builder, because no local base is here to give to it")
     store = tmp_path_factory.mktemp("buildah")
     image = "pinbook-buildah"
     docker("save", "--output", store / "base.tar", base)

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import yaml
 
-STAND_IN = "localhost/python:3.13-slim-trixie"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def test_the_job_passes_in_its_image(create, docker, tmp_path):
+def test_the_job_passes_in_its_image(create, docker, local_base, tmp_path):
     project = create("Pinbook gitlab", stack="minimal", ci="gitlab")
     pipeline = yaml.safe_load((project / ".gitlab-ci.yml").read_text())
-    image = pipeline["default"]["image"]
-    if docker("image", "inspect", STAND_IN, check=False).returncode == 0:
-        image = STAND_IN
+    image = local_base() or pipeline["default"]["image"]
     lines = ["set -eo pipefail", "export CI_PROJECT_DIR=$PWD"]
     lines += [f"export {name}={value}" for name, value in pipeline["variables"].items()]
     lines += pipeline["default"]["before_script"]

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,14 +9,6 @@ import pytest
 from machine import Machine
 
 from support import BIN, ROOT, commit_all, run
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """One worker for what works on the same project."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and "engine" not in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +39,11 @@ def connected(machine) -> Machine:
 
 
 @pytest.fixture(scope="session")
-def engine_settings(engine) -> str:
-    """Lines for project.mk; a local image takes the place of the pinned one where it is there."""
+def engine_settings(engine, local_base) -> str:
+    """Lines for project.mk."""
     lines = [f"ENGINE := {shutil.which(engine)}"]
-    stand_in = "localhost/python:3.13-slim-trixie"
-    found = subprocess.run([engine, "image", "inspect", stand_in], check=False, capture_output=True)
-    if found.returncode == 0:
-        lines.append(f"IMAGE_FLAGS += --build-arg PYTHON_IMAGE={stand_in}")
+    if base := local_base():
+        lines.append(f"IMAGE_FLAGS += --build-arg PYTHON_IMAGE={base}")
     return "".join(f"{line}\n" for line in lines)
 
 
