@@ -76,8 +76,11 @@ def test_it_refuses_uncommitted_changes(committed, environment, change):
     assert contents(committed) == was
 
 
-def test_it_says_how_to_undo_an_update_that_was_not_committed(committed, environment):
+@pytest.mark.parametrize("answers", [None, "half of it\n"], ids=["whole", "killed"])
+def test_it_says_how_to_undo_an_update_that_was_not_committed(committed, environment, answers):
     make_update(committed, environment)
+    if answers:
+        (committed / ".copier-answers.yml").write_text(answers)
     printed = make_update(committed, environment, fails=True)
     assert "An update is not committed yet" in printed
     assert "git restore --staged --worktree ." in printed
