@@ -1,9 +1,9 @@
 """Compare the image of a generated project with that of a naive Dockerfile, side by side.
 
-    python benchmarks/image.py PROJECT [--python-image IMAGE] [--runs 5]
+    .venv/bin/python benchmarks/image.py [--data NAME=VALUE ...] [--python-image IMAGE] [--runs 5]
 
-PROJECT is a rendered project in a git repository; it is copied, not changed. Both images start from
-the same base and install the same lock. Prints a Markdown table; times are seconds, sizes MB (10**6).
+Both images start from the same base and install the same lock. Prints a Markdown table; times are
+seconds, sizes MB (10**6).
 
 Exit codes: 0 done, 1 a build failed or no engine answers, 2 wrong usage.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+COPIER = Path(sys.executable).parent / "copier"
 NAIVE = """\
 FROM {base}
 WORKDIR /app
@@ -39,19 +40,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("project", type=Path, help="rendered project")
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="NAME=VALUE", help="an answer of the project"
+    )
     parser.add_argument("--python-image", help="base of both (default: that of the Dockerfile)")
     parser.add_argument("--runs", type=int, default=5, help="starts and code changes to time")
     parser.add_argument("--engine", default="docker")
     args = parser.parse_args()
-    if not (args.project / "Dockerfile").exists():
-        parser.error(f"{args.project} holds no Dockerfile")
 
     try:
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder, "project")
-            shutil.copytree(args.project, project, ignore=shutil.ignore_patterns(".venv", "wheels"))
-            measure(project, args.python_image, args.runs, args.engine)
+            copy = [str(COPIER), "copy", "--quiet", "--defaults", "--vcs-ref=HEAD"]
+            copy += [f"--data={answer}" for answer in args.data]
+            output(*copy, str(ROOT), str(project))
+            try:
+                measure(project, args.python_image, args.runs, args.engine)
+            finally:
+                images = [f"pinbook-benchmark:{kind}" for kind in ("naive", "this")]
+                subprocess.run(
+                    [args.engine, "image", "rm", *images], check=False, capture_output=True
+                )
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"benchmark stopped: {error}\n{getattr(error, 'stderr', '') or ''}")
 
@@ -103,7 +112,6 @@ def measure(project: Path, base: str | None, runs: int, engine: str) -> None:
     for name, value in results["this"].items():
         other = results["naive"][name]
         print(f"| {name} | {other:.1f} | {value:.1f} | {other / value:.2f} |")
-    output(engine, "image", "rm", *(f"pinbook-benchmark:{kind}" for kind in kinds))
 
 
 def clock(*command: str) -> float:
