@@ -70,6 +70,7 @@ def compose(docker, engine, project, notebook, mount):
     if docker("compose", "version", check=False).returncode != 0:
         pytest.skip("NOT TESTED: compose.yaml, because the engine has no compose command")
     shutil.copytree(project, mount / "project")
+    (mount / "project/.env").write_text("HF_TOKEN=of-ada\n")
     subprocess.run(["chown", "-R", "4321:4321", mount], check=True)
     environment = {**os.environ, "UID": "4321", "GID": "4321", "JUPYTER_TOKEN": "letmein"}
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -102,12 +103,13 @@ def test_the_notebook_service_is_local_asks_for_the_token_and_writes_your_files(
     )
     assert "HTTP Error 403" in refused.stderr
 
-    docker("exec", container, "touch", "/work/notebooks/new.ipynb")
+    assert docker("exec", container, "printenv", "HF_TOKEN").stdout == "of-ada\n"
+    docker("exec", container, "touch", "/project/notebooks/new.ipynb")
     new = (mount / "project/notebooks/new.ipynb").stat()
     assert (new.st_uid, new.st_gid) == (4321, 4321)
     # The mounted code is the one that is imported, so that an edit counts.
     where = ["python", "-c", "import pinbook_test; print(pinbook_test.__file__)"]
-    assert docker("exec", container, *where).stdout == "/work/src/pinbook_test/__init__.py\n"
+    assert docker("exec", container, *where).stdout == "/project/src/pinbook_test/__init__.py\n"
 
     host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container).stdout)
     [binding] = host["PortBindings"]["8888/tcp"]

@@ -90,8 +90,10 @@ def test_all_caches_lie_in_the_home(run, notebook):
 def test_the_notebook_runs_on_a_mount_that_belongs_to_somebody_else(run, notebook, project, mount):
     shutil.copytree(project / "notebooks", mount / "notebooks")
     subprocess.run(["chown", "-R", "4242:4242", mount], check=True)
-    convert = "jupyter nbconvert --execute --to notebook --stdout /work/notebooks/quickstart.ipynb"
-    printed = run(notebook, *convert.split(), options=["--volume", f"{mount}:/work"])
+    convert = (
+        "jupyter nbconvert --execute --to notebook --stdout /project/notebooks/quickstart.ipynb"
+    )
+    printed = run(notebook, *convert.split(), options=["--volume", f"{mount}:/project"])
     cells = json.loads(printed)["cells"]
     assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
 
