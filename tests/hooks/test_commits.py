@@ -1,6 +1,9 @@
 """Real commits in a generated project whose notebooks are cleaned (notebook_outputs: strip)."""
 
 import json
+import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ KEY = "-----BEGIN {} KEY-----\nMIIBOgIBAAJBAKj34GkxFhD9\n-----END {} KEY-----\n"
     "{}", "PRIVATE"
 )
 AWS = "AKIA" + "IOSFODNN7ABCDEFG"
+SLACK = "https://hooks.slack.com/services/" + "T01234567/B01234567/abcdefghijklmnopqrstuvwx"
 IMAGE = "image/png"
 
 
@@ -219,8 +223,10 @@ def test_a_commit_from_a_program_that_knows_no_environment_is_cleaned(repository
 def test_a_commit_in_a_subfolder_is_cleaned(repository):
     folder = repository.folder / "notebooks"
     repository.write(NOTEBOOK, repository.executed("from below"))
-    repository.commit("--all", fails=True, cwd=folder)
-    repository.commit("--all", cwd=folder)
+    printed = repository.commit("--all", fails=True, cwd=folder)
+    add = re.search("`(git add -u .*) && git commit`", printed)[1]
+    run(*add.split(), cwd=folder)
+    repository.commit(cwd=folder)
     assert not outputs(repository.in_commit())
 
 
@@ -275,6 +281,7 @@ def test_what_does_not_belong_into_a_commit_is_refused(repository):
         "bad.yaml": ("yaml", b"a: [\n"),
         "bad.toml": ("toml", b"a = [\n"),
         "bad.json": ("json", b'{"a": 1,}\n'),
+        "devcontainers.json": ("json", b"{} // a comment\n"),
         "bad.py": ("ruff-check", b"print(undefined)\n"),
         "undefined.ipynb": ("ruff-check", bare_notebook("print(undefined)")),
     }
@@ -288,6 +295,28 @@ def test_what_does_not_belong_into_a_commit_is_refused(repository):
     for name, (hook, content) in refused.items():
         assert name in printed.split(f"- hook id: {hook}\n")[1].split("- hook id: ")[0]
         assert (repository.folder / name).read_bytes() == content
+
+
+def test_the_settings_of_an_editor_may_have_comments(repository):
+    for name in (".vscode/settings.json", ".devcontainer/devcontainer.json", ".devcontainer.json"):
+        repository.write(name, b"{} // a comment\n")
+    repository.git("add", "--all", "--force")
+    repository.commit()
+
+
+def test_what_looks_like_a_secret_is_shown_to_nobody(repository):
+    """detect-secrets can ask the services whether they know what it has found."""
+    repository.write("settings.py", f'HOOK = "{SLACK}"\nKEY = "{AWS}"\n'.encode())
+    repository.git("add", "--all")
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        environment = os.environ | {"HTTPS_PROXY": address, "HTTP_PROXY": address}
+        printed = repository.commit(fails=True, env=environment, timeout=60)
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+    assert failed_hooks(printed) == {"secrets"}
+    assert printed.count("Location:    settings.py:") == 2
 
 
 def test_a_file_that_grows_too_large_is_refused_too(repository):
@@ -406,6 +435,18 @@ def test_a_hook_that_was_there_before_keeps_running(repository):
     assert not outputs(repository.in_commit())
     assert (repository.folder / ".git" / "own").read_text() == "run\n" * 2
     assert own.with_suffix(".legacy").read_text() == "#!/bin/sh\necho run >> .git/own\n"
+
+
+def test_make_setup_says_in_one_sentence_that_a_folder_of_a_repository_gets_no_hooks(repository):
+    remove_hooks(repository)
+    folder = repository.folder / "part"
+    folder.mkdir()
+    for name in ("Makefile", "tools", ".venv"):
+        (folder / name).symlink_to(repository.folder / name)
+    done = run("make", "hooks", cwd=folder)
+    (sentence,) = (done.stdout + done.stderr).splitlines()
+    assert sentence.startswith("This folder is not the top of its git repository")
+    assert installed(repository) == {}
 
 
 def test_make_setup_says_in_one_sentence_that_git_looks_for_hooks_elsewhere(repository):
