@@ -18,7 +18,7 @@ setup: ## Install what this repository needs, and its git hooks
 	@$(BIN)/pre-commit install --install-hooks
 
 .venv/ready: requirements.txt dev-requirements.txt
-	@$(PYTHON) $(PACKAGES) install
+	@$(PYTHON) $(PACKAGES) --root . install
 	@touch $@
 
 .PHONY: demo
@@ -39,7 +39,7 @@ lint: .venv/ready ## Run the checks of the commit hook on all files
 
 .PHONY: lock
 lock: .venv/ready ## Make this repository's locks fit their .in files again
-	@$(BIN)/python $(PACKAGES) lock
+	@$(BIN)/python $(PACKAGES) --root . lock
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)

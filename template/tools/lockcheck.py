@@ -10,10 +10,10 @@ Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -28,9 +28,9 @@ try:
 except ModuleNotFoundError:
     sys.exit("lockcheck.py needs the package `packaging`: run it through `make lint`.")
 
-LOCKS = {"requirements.in": "requirements.txt", "dev-requirements.in": "dev-requirements.txt"}
-MADE = ("uv.lock", *LOCKS.values())
-PUBLIC_INDEX = "https://pypi.org/simple"
+from packages import LOCKS, PUBLIC_INDEX, find_uv, pyproject, sources
+
+MADE = ("uv.lock", *LOCKS)
 HASH = r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?!\S)"
 LOGIN = re.compile(r"://[^\s/@]+@([^\s/\"']*)")
 # Inside a URL, no blank or quote stands before a path; and /usr and the like are nobody's own.
@@ -107,57 +107,54 @@ def main() -> None:
         default=Path(__file__).resolve().parent.parent,
         help="folder of the lock (default: the project around tools/)",
     )
-    root = parser.parse_args().root.resolve()
+    root = parser.parse_args().root
     if not root.is_dir():
         parser.error(f"--root {root}: there is no such folder")
-    sentences = list(dict.fromkeys(failures(root)))
+    os.chdir(root)
+    sentences = list(dict.fromkeys(failures()))
     for sentence in sentences:
         print(sentence, file=sys.stderr)
     sys.exit(1 if sentences else 0)
 
 
-def failures(root: Path) -> Iterator[str]:
-    names = [name for pair in LOCKS.items() for name in pair]
-    # A uv.lock may lie beside the others: a bare `uv run` writes one.
-    there = {name for name in names if (root / name).exists()}
-    if not there & LOCKS.keys() and (not there or (root / "uv.lock").exists()):
-        names = ["uv.lock"]
-    folders = (folder for folder in (root, *root.parents) if (folder / "pyproject.toml").exists())
-    files = {"pyproject.toml": next(folders, root) / "pyproject.toml"}
-    files |= {name: root / name for name in names}
-    if obstacles := list(unreadable(files)):
+def failures() -> Iterator[str]:
+    names = [name for lock, source in sources().items() for name in (source, lock)]
+    if obstacles := list(unreadable(dict.fromkeys(["pyproject.toml", *names]))):
         yield from obstacles
         return
-    project = tomllib.loads(read(files["pyproject.toml"]))
+    project = load(pyproject())
     requires = SpecifierSet(project.get("project", {}).get("requires-python", ""))
-    yield from wrong_python(root, names, requires)
-    if names == ["uv.lock"]:
-        yield from check_uv_lock(project, read(root / "uv.lock"))
-        yield from misfit(root, requires)
+    yield from wrong_python(names, requires)
+    if "uv.lock" in names:
+        yield from check_uv_lock(project)
+        yield from misfit(requires)
     else:
-        yield from check_requirements(root, requires, project.get("project", {}))
+        yield from check_requirements(requires, project.get("project", {}))
 
 
-def unreadable(files: dict[str, Path]) -> Iterator[str]:
-    for name, path in files.items():
+def unreadable(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        path = pyproject() if name == "pyproject.toml" else Path(name)
         text = read(path)
+        whole = f"bring it back with `git checkout HEAD {name}`"
         if not path.is_file():
-            back = f"bring it back with `git checkout HEAD {name}`"
-            yield f"{name} is missing: {mend(name, back)}."
+            yield f"{name} is missing: {mend(name, whole)}."
+        elif "\ufffd" in text:
+            yield f"{name} is not UTF-8: save it as UTF-8."
         elif re.search(r"^(<{7}|>{7})( |$)", text, re.MULTILINE):
-            whole = f"bring it back with `git checkout HEAD {name}`" if name in MADE else "edit it"
-            yield f"{name} has merge markers: {whole}, then run `make lock`."
+            edit = whole if name in MADE else "edit it"
+            yield f"{name} has merge markers: {edit}, then run `make lock`."
         elif name.endswith((".toml", ".lock")):
             try:
-                SpecifierSet(tomllib.loads(text).get("project", {}).get("requires-python", ""))
+                SpecifierSet(load(path).get("project", {}).get("requires-python", ""))
             except (tomllib.TOMLDecodeError, InvalidSpecifier) as error:
-                whole = f"bring it back with `git checkout HEAD {name}`, then run `make lock`"
-                yield f"{name} cannot be read ({error}): {whole if name in MADE else 'mend it by hand'}."
+                edit = f"{whole}, then run `make lock`" if name in MADE else "mend it by hand"
+                yield f"{name} cannot be read ({error}): {edit}."
 
 
-def wrong_python(root: Path, names: list[str], requires: SpecifierSet) -> Iterator[str]:
+def wrong_python(names: list[str], requires: SpecifierSet) -> Iterator[str]:
     line = re.compile(r"^FROM \S*python:(\d+\.\d+)\S* AS pinned", re.MULTILINE | re.IGNORECASE)
-    image = found[1] if (found := line.search(read(root / "Dockerfile"))) else ""
+    image = found[1] if (found := line.search(read("Dockerfile"))) else ""
     if image and not any(requires.contains(f"{image}.{patch}") for patch in range(100)):
         yield (
             f"pyproject.toml has requires-python {requires}, and the image has Python {image}:"
@@ -168,7 +165,7 @@ def wrong_python(root: Path, names: list[str], requires: SpecifierSet) -> Iterat
     if not oldest:
         yield 'pyproject.toml needs a line like requires-python = ">=3.11": add it.'
     for name in names:
-        header = "\n".join(re.findall(r"^#.*", read(root / name), re.MULTILINE))
+        header = "\n".join(re.findall(r"^#.*", read(name), re.MULTILINE))
         for pattern, expected in {
             r"by pip-compile with [Pp]ython (\d+\.\d+)": image,
             r"--python-version[= ](\d[\d.]*)": oldest,
@@ -186,18 +183,18 @@ def private(name: str, text: str) -> Iterator[str]:
         yield f"{name} has a user name or a password for {login[1]}: {mend(name, keep)}."
 
 
-def check_requirements(root: Path, requires: SpecifierSet, project: dict) -> Iterator[str]:
+def check_requirements(requires: SpecifierSet, project: dict) -> Iterator[str]:
     pins = []
-    for source, lock in LOCKS.items():
+    for lock, source in LOCKS.items():
         sources, asked = [source], []
         for name in sources:  # A line with -r makes it longer.
-            yield from private(name, read(root / name))
-            for entry in entries(root, name):
+            yield from private(name, read(name))
+            for entry in entries(name):
                 if reasons := [why for line, why in REFUSED.items() if re.match(line, entry.text)]:
                     yield f"{entry.where} {reasons[0]}."
                 elif include := INCLUDE.match(entry.text):
                     other = os.path.normpath(Path(name).parent / include[2])
-                    if not (root / other).is_file():
+                    if not Path(other).is_file():
                         yield f"{entry.where} names {other}, which is missing: mend that line."
                     elif include[1] in ("-r", "--requirement") and other not in sources:
                         sources.append(other)
@@ -205,11 +202,11 @@ def check_requirements(root: Path, requires: SpecifierSet, project: dict) -> Ite
                     asked.append(entry)
                 elif not entry.text.startswith("-"):
                     yield f"{entry.where} is no requirement: write it like `NAME >=1.2`."
-        locked = entries(root, lock)
+        locked = entries(lock)
         pins.append(by_name(entry for entry in locked if entry.version))
-        yield from private(lock, read(root / lock))
+        yield from private(lock, read(lock))
         yield from loose(lock, locked)
-        yield from disagreements(source, by_name(asked), pins[-1], requires)
+        yield from disagreements(source, lock, by_name(asked), pins[-1], requires)
     yield from differences(*pins)
     for need in project.get("dependencies", []):
         name = re.split(r"[^\w.-]", need.strip(), maxsplit=1)[0]
@@ -231,9 +228,8 @@ def loose(lock: str, locked: list[Entry]) -> Iterator[str]:
 
 
 def disagreements(
-    source: str, asked: Named, pinned: Named, requires: SpecifierSet
+    source: str, lock: str, asked: Named, pinned: Named, requires: SpecifierSet
 ) -> Iterator[str]:
-    lock = LOCKS[source]
     places = list(environments(requires))
     absent, surplus = [], []
     for name in sorted(asked.keys() | pinned.keys()):
@@ -281,13 +277,13 @@ def differences(run: Named, dev: Named) -> Iterator[str]:
                 )
 
 
-def check_uv_lock(project: dict, text: str) -> Iterator[str]:
+def check_uv_lock(project: dict) -> Iterator[str]:
     metadata, settings = project.get("project", {}), project.get("tool", {}).get("uv", {})
     asked = [metadata.get(name, []) for name in ("dependencies", "optional-dependencies")]
     asked += [project.get("dependency-groups", {}), settings]
     yield from private("pyproject.toml", json.dumps(asked, default=str, ensure_ascii=False))
-    yield from private("uv.lock", text)
-    packages = tomllib.loads(text).get("package", [])
+    yield from private("uv.lock", read("uv.lock"))
+    packages = load(Path("uv.lock")).get("package", [])
     local, unhashed, indexes = {}, [], set()
     for name, value in settings.get("sources", {}).items():
         for source in value if isinstance(value, list) else [value]:
@@ -315,11 +311,9 @@ def check_uv_lock(project: dict, text: str) -> Iterator[str]:
         )
 
 
-def misfit(root: Path, requires: SpecifierSet) -> Iterator[str]:
+def misfit(requires: SpecifierSet) -> Iterator[str]:
     """Ask uv, where no setting of this machine can make it doubt the lock."""
-    scripts = root / ".venv" / ("Scripts" if os.name == "nt" else "bin")
-    folders = [Path(sys.executable).parent, scripts, os.environ.get("PATH", "")]
-    uv = shutil.which("uv", path=os.pathsep.join(map(str, folders)))
+    uv = find_uv()
     if not uv:
         yield "There is no uv to check uv.lock with: run `make setup`."
         return
@@ -329,7 +323,7 @@ def misfit(root: Path, requires: SpecifierSet) -> Iterator[str]:
     environment = {name: value for name, value in os.environ.items() if name[:3] != "UV_"}
     environment |= {"UV_NO_SYSTEM_CONFIG": "1", "XDG_CONFIG_HOME": os.devnull}
     result = subprocess.run(
-        command, cwd=root, env=environment, check=False, capture_output=True, encoding="utf-8"
+        command, env=environment, check=False, capture_output=True, encoding="utf-8"
     )
     if result.returncode == 0:
         return
@@ -341,8 +335,8 @@ def misfit(root: Path, requires: SpecifierSet) -> Iterator[str]:
         yield f"uv cannot check uv.lock ({why}): mend that, then run `make lock`."
 
 
-def entries(root: Path, name: str) -> list[Entry]:
-    text = read(root / name)
+def entries(name: str) -> list[Entry]:
+    text = read(name)
     found: list[Entry] = []
     for line in re.finditer(r"(?:.*\\\n)*.+", text):
         body, *comments = re.split(r"(?:^|\s)#", line[0].replace("\\\n", " "), maxsplit=1)
@@ -385,8 +379,15 @@ def bare(text: str) -> str:
     return LOGIN.sub(r"://\1", text).rstrip("/")
 
 
-def read(path: Path) -> str:
+@functools.cache
+def load(path: Path) -> dict:
+    """Return the tables of a TOML file; uv.lock is large, so it is parsed once."""
+    return tomllib.loads(read(path))
+
+
+def read(name: str | Path) -> str:
     """Return the text of a file, or nothing where there is none."""
+    path = Path(name)
     return path.read_text(encoding="utf-8-sig", errors="replace") if path.is_file() else ""
 
 

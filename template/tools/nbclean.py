@@ -419,7 +419,9 @@ def main() -> int:
         try:
             code = work(path)
             codes.add(code)
-            cleaned += [shlex.quote(path)] * code
+            # git tells a hook in which folder `git commit` was typed.
+            here = os.path.relpath(path, os.environ.get("GIT_PREFIX") or ".")
+            cleaned += [shlex.quote(here)] * code
         except (Refused, OSError, RecursionError) as error:
             sentence = getattr(error, "strerror", None) or error
             print(f"{path}: left as it is: {sentence}", file=sys.stderr)

@@ -12,8 +12,8 @@ Index, proxy and certificate settings come from uv's environment variables or, w
 set, from pip's settings (PIP_... and pip.conf), so none of them has to stand in a committed file.
 Where wheels/ (see `make wheels`) has what this machine needs, `install` asks no index.
 
-Exit codes: 0 done, 1 something is missing or vulnerable (one sentence says what), 2 wrong usage,
-otherwise that of the uv or pip command that failed.
+Exit codes: 0 done, 1 something is missing or vulnerable (one sentence says what), 2 wrong usage, or
+that of the uv or pip command that failed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    sys.exit("This needs Python 3.11 or newer: install it, or uv, which brings one.")
 
 LOCKS = {"requirements.txt": "requirements.in", "dev-requirements.txt": "dev-requirements.in"}
 PUBLIC_INDEX = "https://pypi.org/simple"
@@ -51,7 +55,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--root", type=Path, default=Path(), help="folder of the lock (default: this one)"
+        "--root",
+        type=Path,
+        default=Path(__file__).resolve().parent.parent,
+        help="folder of the lock (default: the project around tools/)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("install", help="make .venv hold exactly what the lock says")
@@ -123,7 +130,7 @@ def install(version: str) -> None:
         python = find_python(version)
         if python_version(VENV_PYTHON) != python_version(python):
             create_venv(python)
-    uv = find_uv() or install_uv()
+    uv = locked_uv()
     # `make lock`, which adds hashes, needs what has been made up to here.
     for lock_file in sources():
         if names := unhashed(lock_file):
@@ -171,11 +178,8 @@ def install_hashed(*command: str | Path) -> None:
     """Run a command of uv that installs, and say what to do where a file has another hash."""
     try:
         run(*command)
-    except subprocess.CalledProcessError:
-        again = subprocess.run(
-            command, check=False, capture_output=True, encoding="utf-8", env=environment()
-        )
-        if names := set(re.findall(r"Hash mismatch for `([\w.-]+)", again.stderr)):
+    except subprocess.CalledProcessError as error:
+        if names := set(re.findall(r"Hash mismatch for `([\w.-]+)", said_by(error))):
             names = " ".join(sorted(names))
             sys.exit(
                 f"The lock has other hashes than the files of {names}. If somebody has edited it, run"
@@ -198,8 +202,7 @@ def adapt_to_wheels(locked: Path, folder: Path) -> Path:
     text = read(locked)
     wheels = re.findall(r"^(\w{64})  ([^-]+)-([^-]+)-.*\.whl$", read(WHEELS), re.MULTILINE)
     for digest, name, version in wheels:
-        name = name.replace("_", "[-_.]")
-        name += r"(?:\[[^]]*])?"
+        name = name.replace("_", "[-_.]") + r"(?:\[[^]]*])?"
         text = re.sub(rf"(?mi)^({name}) @ \S+", rf"\1=={version}", text)
         if digest not in text:
             pin = rf"(?mi)^{name}=={re.escape(version)} .*\n"
@@ -271,8 +274,12 @@ def find_uv() -> str | None:
     return shutil.which("uv", path=os.pathsep.join([*own, os.environ["PATH"]]))
 
 
-def install_uv() -> str:
-    """Install the locked uv into .venv with pip, and return its path."""
+def locked_uv() -> str:
+    """Return the uv that the lock names, of this machine or from an index; or any, if it names none.
+
+    Another one may not know our options, or lock in another way.
+    """
+    uv = find_uv()
     if "uv.lock" in sources():
         entries = [
             " ".join([f"uv=={entry['version']}", *(f"--hash={w['hash']}" for w in entry["wheels"])])
@@ -283,15 +290,26 @@ def install_uv() -> str:
         text = read("dev-requirements.txt")
         entries = re.findall(r"^uv==(?:.*\\\n)*.*\n", text, re.MULTILINE)
     if not entries:
-        sys.exit("There is no uv: install it, or add it to the development packages.")
-    output(VENV_PYTHON, "-m", "ensurepip")
+        return uv or sys.exit("There is no uv: install it, or add it to the development packages.")
+    version = re.match(r"uv==(\S+)", entries[0])[1]
+    if uv and f"uv {version} " in output(uv, "--version") + " ":
+        return uv
+
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder, "uv.txt")
         requirement.write_text(entries[0])
-        install = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        install += ["--require-hashes", "--no-deps", "-r", requirement]
+        options = ["--quiet", "--require-hashes", "--no-deps", "-r", requirement]
+        wheels = ["--no-index", f"--find-links={WHEELS.parent.absolute()}"]
+        if uv:  # In an empty folder, because an old one does not understand our pyproject.toml.
+            install = [uv, "pip", "install", "--python", VENV_PYTHON.absolute(), *options]
+            if (WHEELS.exists() and succeeds(*install, *wheels, cwd=folder)) or succeeds(
+                *install, cwd=folder
+            ):
+                return find_uv()
+        output(VENV_PYTHON, "-m", "ensurepip")
+        install = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *options]
         # The wheels in wheels/ can be those of another system.
-        if not WHEELS.exists() or not succeeds(*install, "--no-index", "--find-links=wheels"):
+        if not WHEELS.exists() or not succeeds(*install, *wheels):
             told = environment()
             run(*install, env=told | {pip: told[uv] for pip, uv in UV_NAMES.items() if uv in told})
     return find_uv()
@@ -305,6 +323,7 @@ def lock(*options: str) -> None:
     uv = find_uv() or sys.exit("There is no uv: run `make setup`.")
     refuse_missing(*sources().values())
     refuse_damaged()
+    oldest_python()
     before = {lock_file: read(lock_file) for lock_file in sources()}
     try:
         for lock_file, source in sources().items():
@@ -354,11 +373,8 @@ def compile_lock(uv: str, source: str, lock_file: str, *options: str) -> None:
     command += ["--generate-hashes", f"--output-file={lock_file}", source, *options]
     try:
         run(*command, stdout=DEVNULL)
-    except subprocess.CalledProcessError:
-        again = subprocess.run(
-            command, check=False, capture_output=True, encoding="utf-8", env=environment()
-        )
-        if "is missing an upload date" not in again.stderr:
+    except subprocess.CalledProcessError as error:
+        if "is missing an upload date" not in said_by(error):
             raise
         print(
             "This index does not say how old a release is, so exclude-newer in pyproject.toml cannot"
@@ -472,9 +488,24 @@ def run(*command: str | Path, env: dict[str, str] | None = None, stdout: int | N
     subprocess.run(command, check=True, env=env or environment(), stdout=stdout)
 
 
-def succeeds(*command: str | Path, env: dict[str, str] | None = None) -> bool:
-    env = env or environment()
-    return not subprocess.run(command, check=False, capture_output=True, env=env).returncode
+def said_by(error: subprocess.CalledProcessError) -> str:
+    """Return what a command of uv that has failed says when it is tried again.
+
+    The first time it speaks to the terminal, where it shows progress. It ends with 2 where no index
+    answers; that is not tried again.
+    """
+    if error.returncode == 2:
+        return ""
+    options = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    return subprocess.run(error.cmd, check=False, env=environment(), **options).stderr
+
+
+def succeeds(
+    *command: str | Path, env: dict[str, str] | None = None, cwd: str | None = None
+) -> bool:
+    """Say whether a command succeeds; it prints nothing."""
+    options = {"capture_output": True, "env": env or environment(), "cwd": cwd}
+    return subprocess.run(command, check=False, **options).returncode == 0
 
 
 @functools.cache
@@ -551,7 +582,11 @@ def refuse_damaged() -> None:
 
 
 def read(path: str | Path) -> str:
-    return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    """Return the text of a file, or nothing where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    except UnicodeDecodeError:
+        sys.exit(f"{path} is not UTF-8: save it as UTF-8.")
 
 
 if __name__ == "__main__":

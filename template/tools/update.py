@@ -46,7 +46,9 @@ def main() -> None:
     args = parser.parse_args()
     for change in args.data:
         if not re.match(r"[a-z]\w*=", change):
-            parser.error(f"{change} is not KEY=VALUE, like python_version=3.14")
+            parser.error(
+                f"{change} is not KEY=VALUE, like python_version=3.14; with blanks, \"'KEY=SOME VALUE'\""
+            )
 
     os.chdir(Path(__file__).resolve().parent.parent)
     try:
@@ -190,7 +192,8 @@ class Clone:
         command = [shutil.which("copier")]
         if not command[0]:
             uv = find_uv() or sys.exit("There is neither copier nor uv: `make setup` brings uv.")
-            command = [os.path.abspath(uv), "tool", "run", "--quiet", "--from", COPIER, "copier"]
+            command = [os.path.abspath(uv), "tool", "run", "--quiet", "--python", sys.executable]
+            command += ["--from", COPIER, "copier"]
         options = {"cwd": self.folder, "env": self.environment, "encoding": "utf-8"}
         command += arguments
         result = subprocess.run(command, check=False, capture_output=True, **options)

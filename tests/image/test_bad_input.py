@@ -94,6 +94,14 @@ def test_the_build_stops_and_says_why(clone, small_projects, make, spoil, cause)
     assert re.search(cause, "\n".join(result.stdout.splitlines()[-60:]))
 
 
+def test_locking_in_an_image_says_so_where_the_lock_has_no_uv(clone, small_project, make):
+    project = clone(small_project)
+    change(project / "dev-requirements.txt", r"^uv==.*\n(?: .*\n)*", "")
+    result = make(project, "lock", check=False)
+    assert result.returncode != 0
+    assert "dev-requirements.txt has no uv: add it to dev-requirements.in." in result.stdout
+
+
 def test_without_a_network_the_build_stops_and_says_so(
     clone, small_project, make, monkeypatch, tmp_path
 ):

@@ -28,6 +28,14 @@ def database(create, tmp_path_factory):
     return project
 
 
+def test_what_requirements_in_takes_in_from_other_files_is_no_obstacle(clone, small_project, make):
+    """Only the lock check compares it, because an image gets no other files."""
+    project = clone(small_project)
+    with (project / "requirements.in").open("a") as file:
+        file.write("-r more.in\n--constraint more/limits.txt\n")
+    make(project, "image")
+
+
 def test_the_library_is_found_installed_and_used(database, make, docker):
     make(database, "image")
     assert int(docker("run", "--rm", "pinbook-database:runtime").stdout) > 100000

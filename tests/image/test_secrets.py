@@ -53,7 +53,8 @@ def index():
 def home(tmp_path, monkeypatch, index) -> Path:
     """A machine with a netrc, a pip.conf and a company's certificates, each with a canary in it."""
     (tmp_path / "pip.conf").write_text(
-        f"[global]\nindex-url = http://127.0.0.1:{index.server_port}/simple\n# canary-of-pip-conf\n"
+        f"[global]\nindex-url = http://127.0.0.1:{index.server_port}/simple\n"
+        "require-virtualenv = true\n# canary-of-pip-conf\n"
     )
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password canary-of-netrc\n")
     authorities = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))

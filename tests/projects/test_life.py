@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +55,35 @@ def test_the_package_answers_on_the_command_line(project):
     assert "yearly curve" in answer.stdout
 
 
+@pytest.mark.parametrize(
+    ("programs", "printed"),
+    [
+        (("python3", "python"), "python3 tools/packages.py install"),
+        (("python",), "python tools/packages.py install"),
+        (
+            ("old python3", "uv"),
+            "uv run --no-project --python 3.13 python tools/packages.py install",
+        ),
+        (
+            ("old python3",),
+            "There is no Python 3.11 or newer: install it, or uv, which brings one.",
+        ),
+    ],
+)
+def test_setup_takes_the_python_that_is_there(render, programs, printed, tmp_path, monkeypatch):
+    project = render(stack="minimal")
+    for program in programs:
+        name = program.removeprefix("old ")
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\nexit 1\n" if name != program else "#!/bin/sh\n")
+        path.chmod(0o755)
+    (tmp_path / "make").symlink_to(shutil.which("make"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = ["make", "--dry-run", "setup"]
+    result = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+    assert printed in result.stdout + result.stderr
+
+
 def test_a_new_project_has_nothing_to_lock(project):
     assert "All versions stay." in run("make", "lock", cwd=project).stdout
     assert git(project, "status", "--porcelain") == ""
@@ -72,7 +103,7 @@ def test_a_package_that_is_not_locked_is_refused_until_it_is(project, tmp_path):
     refused = run("git", "commit", "--all", "--message", "Print tables", cwd=copy, fails=True)
     assert "make lock" in refused.stdout + refused.stderr
 
-    locked = run("make", "lock", "setup", cwd=copy)
+    locked = run("make", "--jobs", "4", "lock", "setup", cwd=copy)
     assert re.search(r"^  tabulate +new +-> ", locked.stdout, re.MULTILINE)
     run(".venv/bin/python", "-c", "import tabulate", cwd=copy)
     run("git", "commit", "--all", "--message", "Print tables", cwd=copy)

@@ -674,11 +674,18 @@ def test_nothing_is_written_not_even_a_cache(base, project, tmp_path, monkeypatc
 
 def test_the_project_is_found_from_every_folder(project):
     folder = project({"notebooks/x": "", "requirements.in": "pandas\n"})
-    (folder / "tools").mkdir()
-    shutil.copy(LOCKCHECK, folder / "tools")
+    shutil.copytree(LOCKCHECK.parent, folder / "tools")
     command = [sys.executable, "../tools/lockcheck.py"]
     (sentence,) = run(*command, cwd=folder / "notebooks", fails=True).stderr.splitlines()
     assert sentence.startswith("requirements.txt has numpy")
+
+
+@pytest.mark.parametrize("name", ["requirements.in", "pyproject.toml"])
+def test_a_file_that_is_not_utf_8_gets_one_sentence(name, project):
+    folder = project({})
+    text = (folder / name).read_text()
+    (folder / name).write_text(f"# für alle\n{text}", encoding="latin-1")
+    assert check(folder).stderr == f"{name} is not UTF-8: save it as UTF-8.\n"
 
 
 def test_a_newer_python_than_that_of_the_hook_may_be_asked_for(project):

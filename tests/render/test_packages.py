@@ -172,12 +172,32 @@ def test_every_way_to_write_down_the_oldest_python_will_do(bound, locked):
     assert locked.contents() == before
 
 
-@requirements_only
 def test_without_an_oldest_python_one_sentence_asks_for_it(locked):
     settings = locked.folder / "pyproject.toml"
     settings.write_text(settings.read_text().replace('">=3.11"', '"<4"'))
+    before = locked.contents()
     last = sentences(locked.run("lock", fails=True))[-1]
     assert last == 'pyproject.toml needs a line like requires-python = ">=3.11".'
+    assert locked.contents() == before
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_source_that_is_not_utf_8_gets_one_sentence(encoding, locked):
+    name = "pyproject.toml" if locked.kind == "uv" else "requirements.in"
+    source = locked.folder / name
+    source.write_text(f"# für alle\n{source.read_text()}", encoding=encoding)
+    before = locked.contents()
+    (sentence,) = sentences(locked.run("lock", fails=True))
+    assert sentence == f"{name} is not UTF-8: save it as UTF-8."
+    assert locked.contents() == before
+
+
+def test_the_project_is_found_from_every_folder(locked):
+    shutil.copytree(PACKAGES.parent, locked.folder / "tools")
+    (locked.folder / "notebooks").mkdir()
+    command = [BIN / "python", "../tools/packages.py", "lock"]
+    printed = run(*command, cwd=locked.folder / "notebooks").stdout
+    assert "All versions stay." in printed
 
 
 @pytest.mark.parametrize("version", ["3", "3.13.1", "foo"])
@@ -329,8 +349,11 @@ def test_a_wheel_that_is_not_the_locked_one_is_not_installed(locked, wheels):
     assert "tiny-a" not in locked.installed()
 
 
-def test_uv_comes_from_the_lock_where_the_machine_has_none(project, caches, tmp_path, monkeypatch):
-    """As on a machine with nothing but Python: pip installs uv, and uv everything else."""
+@pytest.mark.parametrize("machine_uv", [None, "0.6.17"])
+def test_uv_comes_from_the_lock_where_the_machine_has_another_or_none(
+    machine_uv, project, caches, tmp_path, monkeypatch
+):
+    """pip installs it, or that of the machine, which may not know what this project asks uv for."""
     for name, folder in caches.items():
         monkeypatch.setenv(name, folder)
     monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
@@ -343,6 +366,10 @@ def test_uv_comes_from_the_lock_where_the_machine_has_none(project, caches, tmp_
     tools.mkdir()
     for tool in ("git", "make", "sh"):
         (tools / tool).symlink_to(shutil.which(tool))
+    if machine_uv:
+        install = ["pip", "install", "--quiet", "--no-config", "--target", tmp_path / "other"]
+        run(BIN / "uv", *install, f"uv=={machine_uv}", cwd=tmp_path)
+        (tools / "uv").symlink_to(tmp_path / "other/bin/uv")
     monkeypatch.setenv("PATH", str(tools))
 
     project.run("install", python=BASE_PYTHON)
