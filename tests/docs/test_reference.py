@@ -27,6 +27,8 @@ OTHERS = {
     "author_email": "grace@example.org",
     "advanced": True,
 }
+# Between them, they have all files that there are.
+KINDS = {}, {"ci": "gitlab"}, {"advanced": True, "dependency_manager": "uv"}
 
 
 def sections(page: str) -> dict[str, str]:
@@ -69,15 +71,18 @@ def test_the_section_of_a_question_names_its_default_and_its_choices(name):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_section_of_a_question_names_the_files_that_an_answer_changes(name, render):
-    asked = ANSWERS | ({"advanced": True} if "when" in QUESTIONS[name] else {})
-    base = files_of(render(**asked))
     others = choices(name)[1:] if "choices" in QUESTIONS[name] else [OTHERS[name]]
     changed = set()
-    for other in others:
-        files = files_of(render(**asked | {name: other}))
-        changed |= {
-            path for path in base.keys() | files.keys() if base.get(path) != files.get(path)
-        }
+    for kind in KINDS:
+        if name in kind or (name == "advanced" and kind):
+            continue
+        asked = ANSWERS | kind | ({"advanced": True} if "when" in QUESTIONS[name] else {})
+        base = files_of(render(**asked))
+        for other in others:
+            files = files_of(render(**asked | {name: other}))
+            changed |= {
+                path for path in base.keys() | files.keys() if base.get(path) != files.get(path)
+            }
     changed.remove(".copier-answers.yml")
     assert item(sections("questions.md")[name], "Changes") == changed
 
@@ -98,7 +103,7 @@ def test_the_list_of_files_is_complete_and_names_the_owners(render):
         re.MULTILINE,
     )
     rendered = set()
-    for other in ({"ci": "gitlab"}, {"advanced": True, "dependency_manager": "uv"}, {}):
+    for other in KINDS:
         rendered |= files_of(render(**ANSWERS, **other)).keys()
     assert sorted(path for path, _ in rows) == sorted(rendered)
 

@@ -20,7 +20,7 @@ def test_hadolint_has_nothing_to_say(either_project):
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_the_base_image_is_named_once_with_its_digest_where_dependabot_looks(project):
+def test_the_base_image_is_named_once_with_its_digest(project):
     dockerfile = (project / "Dockerfile").read_text()
     pinned = re.findall(
         r"^FROM (docker\.io/library/python:3\.13\S*@sha256:[0-9a-f]{64}) AS pinned$",
@@ -43,7 +43,8 @@ def test_older_builders_can_parse_it(either_project):
 
 
 @pytest.mark.parametrize("python_version", ["3.11"])
-def test_another_python_on_another_debian_passes_too(create, make, docker, python_version):
+def test_another_python_passes_too(create, make, docker, python_version):
+    """Its local base is of another Debian, too."""
     project = create("Pinbook older", stack="minimal", python_version=python_version)
     make(project, "image")
     strict = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "123456:654321"]

@@ -1,6 +1,7 @@
 """A repository of an older kind takes the template over, and loses nothing of its own."""
 
 import json
+import re
 
 import pytest
 from evolution import ANSWERS, NEWEST, USERS, below, check, commit, contents
@@ -105,6 +106,30 @@ def test_an_adopted_repository_locks_and_installs_its_own_packages(old, versions
     assert run(old / ".venv/bin/python", "-c", "import six; print(six.__version__)").stdout == (
         "1.16.0\n"
     )
+
+
+def test_an_adopted_repository_passes_its_checks_with_settings_of_its_own(old, versions, fresh):
+    adopt(old, versions)
+    for example in ("tests/test_seasons.py", "src/owls/seasons.py"):
+        (old / example).unlink()
+    settings = OLD_FILES["pyproject.toml"] + 'description = "Owls"\n'
+    for table in ("build-system", "tool.pytest.ini_options"):
+        text = (fresh("v1.0.0") / "pyproject.toml").read_text()
+        settings += re.search(rf"^\[{re.escape(table)}](.|\n)*?(?=^\[)", text, re.MULTILINE)[0]
+    settings += '[tool.flit.module]\nname = "owls"\n[tool.ruff]\nline-length = 79\n'
+    (old / "pyproject.toml").write_text(settings)
+    (old / "tests/test_owls.py").write_text("import owls\n\n\ndef test_owls():\n    assert owls\n")
+    run("make", "setup", cwd=old, fails=True)
+    run("make", "lock", "setup", cwd=old)
+    commit(old)
+    run("make", "lint", cwd=old, fails=True)
+    # It has cleaned the notebooks, and leaves the template's programs as they are.
+    assert {path.split("/")[0] for path in git(old, "diff", "--name-only").split()} <= {
+        "notebooks",
+        ".github",
+        "src",
+    }
+    run("make", "lint", "test", cwd=old)
 
 
 @pytest.mark.parametrize("command", ["copy", "recopy"])

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -33,7 +34,30 @@ def undo(project: Path) -> None:
     run("git", "clean", "--force", "-d", cwd=project)
 
 
-def test_make_update_brings_everything_or_nothing(project, fresh, computer):
+def test_make_update_that_is_killed_before_it_writes_has_changed_nothing(
+    project, versions, computer, tmp_path
+):
+    project = project()
+    work(project)
+    commit(project)
+    was = contents(project)
+    environment = computer("copier")
+    copier = shutil.which("copier", path=environment["PATH"])
+    slow = tmp_path / "slow/copier"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\n{copier} "$@"\ntouch {tmp_path}/done\nsleep 600\n')
+    slow.chmod(0o755)
+    environment["PATH"] = f"{slow.parent}{os.pathsep}{environment['PATH']}"
+    process = start("make", "update", cwd=project, env=environment)
+    while not (tmp_path / "done").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    kill(process)
+    assert contents(project) == was
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_make_update_that_is_killed_can_be_undone_and_repeated(project, fresh, computer):
     project = project()
     work(project)
     was = contents(project)
