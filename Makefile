@@ -1,6 +1,6 @@
 # `make` lists the commands. Needs git, make and Python 3.11 or newer; everything else is installed here.
 
-PYTHON := $(or $(shell command -v python3),python)
+PYTHON := $(or $(shell command -v python3 2>/dev/null),python)
 PACKAGES := template/tools/packages.py
 BIN := .venv/bin
 DEMO := demo/my-ai-project
