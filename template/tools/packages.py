@@ -275,29 +275,20 @@ def find_uv() -> str | None:
 
 
 def locked_uv() -> str:
-    """Return the uv that the lock names, of this machine or from an index; or any, if it names none.
+    """Return the uv that the lock names, installed into .venv if need be; or any, if it names none.
 
     Another one may not know our options, or lock in another way.
     """
-    uv = find_uv()
-    if "uv.lock" in sources():
-        entries = [
-            " ".join([f"uv=={entry['version']}", *(f"--hash={w['hash']}" for w in entry["wheels"])])
-            for entry in tomllib.loads(read("uv.lock"))["package"]
-            if entry["name"] == "uv"
-        ]
-    else:
-        text = read("dev-requirements.txt")
-        entries = re.findall(r"^uv==(?:.*\\\n)*.*\n", text, re.MULTILINE)
-    if not entries:
+    uv, pin = find_uv(), uv_pin()
+    if not pin:
         return uv or sys.exit("There is no uv: install it, or add it to the development packages.")
-    version = re.match(r"uv==(\S+)", entries[0])[1]
+    version = re.match(r"uv==(\S+)", pin)[1]
     if uv and f"uv {version} " in output(uv, "--version") + " ":
         return uv
 
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder, "uv.txt")
-        requirement.write_text(entries[0])
+        requirement.write_text(pin)
         options = ["--quiet", "--require-hashes", "--no-deps", "-r", requirement]
         wheels = ["--no-index", f"--find-links={WHEELS.parent.absolute()}"]
         if uv:  # In an empty folder, because an old one does not understand our pyproject.toml.
@@ -313,6 +304,18 @@ def locked_uv() -> str:
             told = environment()
             run(*install, env=told | {pip: told[uv] for pip, uv in UV_NAMES.items() if uv in told})
     return find_uv()
+
+
+def uv_pin() -> str:
+    """Return what the lock says of uv, in pip's format, or nothing where it has none."""
+    if "uv.lock" not in sources():
+        pin = re.search(r"^uv==(?:.*\\\n)*.*\n", read("dev-requirements.txt"), re.MULTILINE)
+        return pin[0] if pin else ""
+    for package in tomllib.loads(read("uv.lock"))["package"]:
+        if package["name"] == "uv":
+            hashes = [f"--hash={wheel['hash']}" for wheel in package["wheels"]]
+            return " ".join([f"uv=={package['version']}", *hashes])
+    return ""
 
 
 def lock(*options: str) -> None:
