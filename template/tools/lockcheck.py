@@ -28,6 +28,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("lockcheck.py needs the package `packaging`: run it through `make lint`.")
 
+sys.path.insert(0, str(Path(__file__).parent))  # where PYTHONSAFEPATH leaves it out
 from packages import LOCKS, PUBLIC_INDEX, find_uv, pyproject, sources
 
 MADE = ("uv.lock", *LOCKS)

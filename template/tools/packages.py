@@ -39,6 +39,8 @@ except ModuleNotFoundError:
 LOCKS = {"requirements.txt": "requirements.in", "dev-requirements.txt": "dev-requirements.in"}
 PUBLIC_INDEX = "https://pypi.org/simple"
 WHEELS = Path("wheels/SHA256SUMS")
+# The first that knows all options below.
+OLDEST_UV = (0, 11, 33)
 VENV_PYTHON = Path(".venv", "Scripts/python.exe" if os.name == "nt" else "bin/python")
 # pip's extra-index-url is not among them: uv asks an extra index first for every package, so what
 # one machine has there would end up in everybody's lock. UV_INDEX adds one knowingly.
@@ -130,7 +132,7 @@ def install(version: str) -> None:
         python = find_python(version)
         if python_version(VENV_PYTHON) != python_version(python):
             create_venv(python)
-    uv = locked_uv()
+    uv = find_uv() or install_uv()
     # `make lock`, which adds hashes, needs what has been made up to here.
     for lock_file in sources():
         if names := unhashed(lock_file):
@@ -269,41 +271,46 @@ def find_python(version: str) -> str:
 
 
 def find_uv() -> str | None:
-    """Return the uv of this project, or else that of the machine."""
+    """Return the uv of this project, or else that of the machine; one that is too old does not count."""
     own = [str(VENV_PYTHON.parent.absolute()), str(Path(sys.executable).parent)]
-    return shutil.which("uv", path=os.pathsep.join([*own, os.environ["PATH"]]))
+    for folder in [*own, *os.environ["PATH"].split(os.pathsep)]:
+        uv = shutil.which("uv", path=folder)
+        version = re.search(r"(\d+)\.(\d+)\.(\d+)", output(uv, "--version")) if uv else None
+        if version and tuple(map(int, version.groups())) >= OLDEST_UV:
+            return uv
+    return None
 
 
-def locked_uv() -> str:
-    """Return the uv that the lock names, installed into .venv if need be; or any, if it names none.
-
-    Another one may not know our options, or lock in another way.
-    """
-    uv, pin = find_uv(), uv_pin()
+def install_uv() -> str:
+    """Install the locked uv into .venv, with an older one or with pip, and return its path."""
+    pin = uv_pin()
     if not pin:
-        return uv or sys.exit("There is no uv: install it, or add it to the development packages.")
-    version = re.match(r"uv==(\S+)", pin)[1]
-    if uv and f"uv {version} " in output(uv, "--version") + " ":
-        return uv
-
+        sys.exit("There is no uv: install it, or add it to the development packages.")
+    if "--hash=" not in pin:
+        sys.exit("The lock has no hashes for uv: install uv on this machine, then run `make lock`.")
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder, "uv.txt")
         requirement.write_text(pin)
         options = ["--quiet", "--require-hashes", "--no-deps", "-r", requirement]
         wheels = ["--no-index", f"--find-links={WHEELS.parent.absolute()}"]
-        if uv:  # In an empty folder, because an old one does not understand our pyproject.toml.
-            install = [uv, "pip", "install", "--python", VENV_PYTHON.absolute(), *options]
-            if (WHEELS.exists() and succeeds(*install, *wheels, cwd=folder)) or succeeds(
-                *install, cwd=folder
-            ):
-                return find_uv()
-        output(VENV_PYTHON, "-m", "ensurepip")
-        install = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *options]
         # The wheels in wheels/ can be those of another system.
-        if not WHEELS.exists() or not succeeds(*install, *wheels):
-            told = environment()
-            run(*install, env=told | {pip: told[uv] for pip, uv in UV_NAMES.items() if uv in told})
-    return find_uv()
+        places = [wheels, []] if WHEELS.exists() else [[]]
+        with_uv = ["uv", "pip", "install", "--python", VENV_PYTHON.absolute(), *options]
+        # An old uv may not understand our pyproject.toml, where an index can stand.
+        tries = [(place, cwd) for place in places for cwd in (None, folder)]
+        if not (
+            shutil.which("uv") and any(succeeds(*with_uv, *place, cwd=cwd) for place, cwd in tries)
+        ):
+            output(VENV_PYTHON, "-m", "ensurepip")
+            pip = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *options]
+            if not WHEELS.exists() or not succeeds(*pip, *wheels):
+                told = environment()
+                names = {pip: told[uv] for pip, uv in UV_NAMES.items() if uv in told}
+                run(*pip, env=told | names)
+    return find_uv() or sys.exit(
+        f"The uv of the lock is older than {'.'.join(map(str, OLDEST_UV))}: install a newer one on"
+        " this machine, then run `make upgrade setup PACKAGES=uv`."
+    )
 
 
 def uv_pin() -> str:

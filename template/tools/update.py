@@ -23,6 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # where PYTHONSAFEPATH leaves it out
 from packages import environment, find_uv, output
 
 ANSWERS = ".copier-answers.yml"
@@ -47,7 +48,7 @@ def main() -> None:
     for change in args.data:
         if not re.match(r"[a-z]\w*=", change):
             parser.error(
-                f"{change} is not KEY=VALUE, like python_version=3.14; with blanks, \"'KEY=SOME VALUE'\""
+                f"{change} is not KEY=VALUE, like python_version=3.14 (with make: DATA=\"'KEY=SOME VALUE'\")"
             )
 
     os.chdir(Path(__file__).resolve().parent.parent)

@@ -32,7 +32,7 @@ def test_what_requirements_in_takes_in_from_other_files_is_no_obstacle(clone, sm
     """Only the lock check compares it, because an image gets no other files."""
     project = clone(small_project)
     with (project / "requirements.in").open("a") as file:
-        file.write("-r more.in\n--constraint more/limits.txt\n")
+        file.write("-r more.in\n-rmore.in\n  --constraint=more/limits.txt\n")
     make(project, "image")
 
 

@@ -64,6 +64,7 @@ def test_the_package_answers_on_the_command_line(project):
             ("old python3", "uv"),
             "uv run --no-project --python 3.13 python tools/packages.py install",
         ),
+        (("old python3", "python3.12"), "python3.12 tools/packages.py install"),
         (
             ("old python3",),
             "There is no Python 3.11 or newer: install it, or uv, which brings one.",

@@ -349,11 +349,15 @@ def test_a_wheel_that_is_not_the_locked_one_is_not_installed(locked, wheels):
     assert "tiny-a" not in locked.installed()
 
 
-@pytest.mark.parametrize("machine_uv", [None, "0.6.17"])
-def test_uv_comes_from_the_lock_where_the_machine_has_another_or_none(
+OLD_UV = "0.6.17"
+OLDEST_UV = re.search(r"^OLDEST_UV = \((.+)\)$", PACKAGES.read_text(), re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("machine_uv", [None, OLD_UV, OLDEST_UV.replace(", ", ".")])
+def test_uv_comes_from_the_lock_where_the_machine_has_an_old_one_or_none(
     machine_uv, project, caches, tmp_path, monkeypatch
 ):
-    """pip installs it, or that of the machine, which may not know what this project asks uv for."""
+    """The last of them is just new enough, and does all the work itself."""
     for name, folder in caches.items():
         monkeypatch.setenv(name, folder)
     monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
@@ -378,6 +382,36 @@ def test_uv_comes_from_the_lock_where_the_machine_has_another_or_none(
     project.empty_environment()
     project.run("install", python=BASE_PYTHON)
     assert (project.folder / ".venv/bin/uv").exists()
+
+
+def test_a_lock_may_have_an_old_uv_where_the_machine_has_a_new_one(
+    project, caches, tmp_path, monkeypatch
+):
+    for name, folder in caches.items():
+        monkeypatch.setenv(name, folder)
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    project = project._replace(index="")
+    project.ask(dev=(f"uv=={OLD_UV}",))
+    project.run("lock")
+    for _ in range(2):  # The second time, it is in .venv.
+        project.run("install")
+        assert project.installed() == {"uv": OLD_UV}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    last = sentences(project.run("install", python=BASE_PYTHON, fails=True))[-1]
+    assert last.startswith("The uv of the lock is older than")
+
+
+@requirements_only
+def test_a_lock_without_a_hash_of_uv_gets_one_sentence(project, tmp_path, monkeypatch):
+    project.ask()
+    project.run("lock")
+    with (project.folder / "dev-requirements.txt").open("a") as lock:
+        lock.write("uv==0.13.8\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    last = sentences(project.run("install", python=BASE_PYTHON, fails=True))[-1]
+    assert last == (
+        "The lock has no hashes for uv: install uv on this machine, then run `make lock`."
+    )
 
 
 def test_install_says_so_where_not_even_the_lock_has_uv(project, tmp_path, monkeypatch):
