@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-COPIER = Path(sys.executable).parent / "copier"
+from project import copy
+
 NAIVE = """\
 FROM {base}
 WORKDIR /app
@@ -51,9 +51,7 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             project = Path(folder, "project")
-            copy = [str(COPIER), "copy", "--quiet", "--defaults", "--vcs-ref=HEAD"]
-            copy += [f"--data={answer}" for answer in args.data]
-            output(*copy, str(ROOT), str(project))
+            output(*map(str, copy(args.data, project)))
             try:
                 measure(project, args.python_image, args.runs, args.engine)
             finally:

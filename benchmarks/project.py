@@ -52,9 +52,7 @@ def main() -> None:
 
 def life(project: Path, answers: list[str]) -> dict[str, float]:
     """Return the seconds that each step of a new project takes, with answers like ``ci=none``."""
-    copy = [COPIER, "copy", "--quiet", "--defaults", "--vcs-ref", "HEAD"]
-    copy += [f"--data={answer}" for answer in answers]
-    seconds = {"`copier copy --defaults`": timed(*copy, ROOT, project, cwd=ROOT)}
+    seconds = {"`copier copy --defaults`": timed(*copy(answers, project), cwd=ROOT)}
     for command in (
         ["git", "init", "--quiet"],
         ["git", "add", "."],
@@ -76,6 +74,12 @@ def life(project: Path, answers: list[str]) -> dict[str, float]:
     seconds["`make lock`, nothing to do"] = timed("make", "lock", cwd=project)
     seconds["`make upgrade`"] = timed("make", "upgrade", cwd=project)
     return seconds
+
+
+def copy(answers: list[str], project: Path) -> list[str | Path]:
+    """Return the command that makes a project of this template, with answers like ``ci=none``."""
+    data = [f"--data={answer}" for answer in answers]
+    return [COPIER, "copy", "--quiet", "--defaults", "--vcs-ref=HEAD", *data, ROOT, project]
 
 
 def timed(*command: str | Path, cwd: Path) -> float:

@@ -29,7 +29,7 @@ except ModuleNotFoundError:
     sys.exit("lockcheck.py needs the package `packaging`: run it through `make lint`.")
 
 sys.path.insert(0, str(Path(__file__).parent))  # where PYTHONSAFEPATH leaves it out
-from packages import LOCKS, PUBLIC_INDEX, find_uv, pyproject, sources
+from packages import LOCKS, MERGE_MARKERS, PUBLIC_INDEX, find_uv, pyproject, sources
 
 MADE = ("uv.lock", *LOCKS)
 HASH = r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?!\S)"
@@ -142,7 +142,7 @@ def unreadable(names: Iterable[str]) -> Iterator[str]:
             yield f"{name} is missing: {mend(name, whole)}."
         elif "\ufffd" in text:
             yield f"{name} is not UTF-8: save it as UTF-8."
-        elif re.search(r"^(<{7}|>{7})( |$)", text, re.MULTILINE):
+        elif MERGE_MARKERS.search(text):
             edit = whole if name in MADE else "edit it"
             yield f"{name} has merge markers: {edit}, then run `make lock`."
         elif name.endswith((".toml", ".lock")):

@@ -39,6 +39,7 @@ except ModuleNotFoundError:
 LOCKS = {"requirements.txt": "requirements.in", "dev-requirements.txt": "dev-requirements.in"}
 PUBLIC_INDEX = "https://pypi.org/simple"
 WHEELS = Path("wheels/SHA256SUMS")
+MERGE_MARKERS = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
 # The first that knows all options below.
 OLDEST_UV = (0, 11, 33)
 VENV_PYTHON = Path(".venv", "Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -295,18 +296,16 @@ def install_uv() -> str:
         wheels = ["--no-index", f"--find-links={WHEELS.parent.absolute()}"]
         # The wheels in wheels/ can be those of another system.
         places = [wheels, []] if WHEELS.exists() else [[]]
-        with_uv = ["uv", "pip", "install", "--python", VENV_PYTHON.absolute(), *options]
-        # An old uv may not understand our pyproject.toml, where an index can stand.
+        old_uv = ["uv", "pip", "install", "--python", VENV_PYTHON.absolute(), *options]
+        # It may not understand our pyproject.toml, where an index can stand.
         tries = [(place, cwd) for place in places for cwd in (None, folder)]
-        if not (
-            shutil.which("uv") and any(succeeds(*with_uv, *place, cwd=cwd) for place, cwd in tries)
-        ):
+        there = shutil.which("uv")
+        if not (there and any(succeeds(*old_uv, *place, cwd=cwd) for place, cwd in tries)):
             output(VENV_PYTHON, "-m", "ensurepip")
             pip = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *options]
-            if not WHEELS.exists() or not succeeds(*pip, *wheels):
+            if not any(succeeds(*pip, *place) for place in places[:-1]):
                 told = environment()
-                names = {pip: told[uv] for pip, uv in UV_NAMES.items() if uv in told}
-                run(*pip, env=told | names)
+                run(*pip, env=told | {n: told[uv] for n, uv in UV_NAMES.items() if uv in told})
     return find_uv() or sys.exit(
         f"The uv of the lock is older than {'.'.join(map(str, OLDEST_UV))}: install a newer one on"
         " this machine, then run `make upgrade setup PACKAGES=uv`."
@@ -582,7 +581,7 @@ def refuse_damaged() -> None:
     for lock_file, source in sources().items():
         back = f"bring it back with `git checkout HEAD {lock_file}`, then run `make lock`."
         for name, mend in {source: "edit it, then run `make lock`.", lock_file: back}.items():
-            if re.search(r"^(<{7}|>{7})( |$)", read(name), re.MULTILINE):
+            if MERGE_MARKERS.search(read(name)):
                 sys.exit(f"{name} has merge markers: {mend}")
         if lock_file == "uv.lock":
             try:

@@ -353,19 +353,24 @@ OLD_UV = "0.6.17"
 OLDEST_UV = re.search(r"^OLDEST_UV = \((.+)\)$", PACKAGES.read_text(), re.MULTILINE)[1]
 
 
-@pytest.mark.parametrize("machine_uv", [None, OLD_UV, OLDEST_UV.replace(", ", ".")])
-def test_uv_comes_from_the_lock_where_the_machine_has_an_old_one_or_none(
-    machine_uv, project, caches, tmp_path, monkeypatch
-):
-    """The last of them is just new enough, and does all the work itself."""
+@pytest.fixture
+def public(project, caches, monkeypatch):
+    """A project whose packages come from the public index, through the caches of this machine."""
     for name, folder in caches.items():
         monkeypatch.setenv(name, folder)
     monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    return project._replace(index="")
+
+
+@pytest.mark.parametrize("machine_uv", [None, OLD_UV, OLDEST_UV.replace(", ", ".")])
+def test_uv_comes_from_the_lock_where_the_machine_has_an_old_one_or_none(
+    machine_uv, public, tmp_path, monkeypatch
+):
+    """The last of them is just new enough, and does all the work itself."""
     lock = (ROOT / "locks/minimal/dev-requirements.txt").read_text()
     version = re.search(r"^uv==(\S+)", lock, re.MULTILINE)[1]
-    project = project._replace(index="")
-    project.ask(dev=(f"uv=={version}",))
-    project.run("lock")
+    public.ask(dev=(f"uv=={version}",))
+    public.run("lock")
     tools = tmp_path / "bin"
     tools.mkdir()
     for tool in ("git", "make", "sh"):
@@ -376,28 +381,22 @@ def test_uv_comes_from_the_lock_where_the_machine_has_an_old_one_or_none(
         (tools / "uv").symlink_to(tmp_path / "other/bin/uv")
     monkeypatch.setenv("PATH", str(tools))
 
-    project.run("install", python=BASE_PYTHON)
-    assert project.installed() == {"uv": version}
+    public.run("install", python=BASE_PYTHON)
+    assert public.installed() == {"uv": version}
 
-    project.empty_environment()
-    project.run("install", python=BASE_PYTHON)
-    assert (project.folder / ".venv/bin/uv").exists()
+    public.empty_environment()
+    public.run("install", python=BASE_PYTHON)
+    assert (public.folder / ".venv/bin/uv").exists()
 
 
-def test_a_lock_may_have_an_old_uv_where_the_machine_has_a_new_one(
-    project, caches, tmp_path, monkeypatch
-):
-    for name, folder in caches.items():
-        monkeypatch.setenv(name, folder)
-    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
-    project = project._replace(index="")
-    project.ask(dev=(f"uv=={OLD_UV}",))
-    project.run("lock")
+def test_a_lock_may_have_an_old_uv_where_the_machine_has_a_new_one(public, tmp_path, monkeypatch):
+    public.ask(dev=(f"uv=={OLD_UV}",))
+    public.run("lock")
     for _ in range(2):  # The second time, it is in .venv.
-        project.run("install")
-        assert project.installed() == {"uv": OLD_UV}
+        public.run("install")
+        assert public.installed() == {"uv": OLD_UV}
     monkeypatch.setenv("PATH", str(tmp_path))
-    last = sentences(project.run("install", python=BASE_PYTHON, fails=True))[-1]
+    last = sentences(public.run("install", python=BASE_PYTHON, fails=True))[-1]
     assert last.startswith("The uv of the lock is older than")
 
 

@@ -35,7 +35,7 @@ def undo(project: Path) -> None:
 
 
 def test_make_update_that_is_killed_before_it_writes_has_changed_nothing(
-    project, versions, computer, tmp_path
+    project, computer, tmp_path
 ):
     project = project()
     work(project)
