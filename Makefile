@@ -53,4 +53,4 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for
-	@for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit; done
+	@for benchmark in project hook image; do $(BIN)/python -m benchmarks.$$benchmark || exit; done

@@ -17,8 +17,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "hooks"))
-from hooked import Project, as_jupyter, code, create, notebook
+from tests.hooks.notebook_project import Project, as_jupyter, code, create, notebook
 
 BARE = {"outputs": [], "execution_count": None}
 IMAGE = {"output_type": "display_data", "data": {"image/png": "iVBO" * 262_144}, "metadata": {}}
@@ -85,7 +84,7 @@ def main() -> None:
     try:
         nbstripout = version("nbstripout")
     except PackageNotFoundError:
-        sys.exit(f"{sys.executable} has no nbstripout; try .venv/bin/python benchmarks/hook.py")
+        sys.exit(f"{sys.executable} has no nbstripout; try .venv/bin/python -m benchmarks.hook")
     print(
         f"nbstripout {nbstripout}, Python {platform.python_version()}, "
         f"{subprocess.check_output(['git', 'version'], text=True).strip()}, {platform.system()} "

@@ -1,6 +1,6 @@
 """Compare the image of a generated project with that of a naive Dockerfile, side by side.
 
-    .venv/bin/python benchmarks/image.py [--data NAME=VALUE ...] [--python-image IMAGE] [--runs 5]
+    .venv/bin/python -m benchmarks.image [--data NAME=VALUE ...] [--python-image IMAGE] [--runs 5]
 
 Both images start from the same base and install the same lock. Prints a Markdown table; times are
 seconds, sizes MB (10**6).
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from project import copy
+from benchmarks.project import copy
 
 NAIVE = """\
 FROM {base}

@@ -3,7 +3,7 @@
 Prints a Markdown table: the fastest and the median of several runs, in seconds. The first run of
 `make setup` may fetch packages and is not counted, so the figures are those of a warm cache.
 
-    .venv/bin/python benchmarks/project.py [--runs N] [--data NAME=VALUE ...]
+    .venv/bin/python -m benchmarks.project [--runs N] [--data NAME=VALUE ...]
 """
 
 import argparse

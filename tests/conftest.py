@@ -10,7 +10,7 @@ import pytest
 import yaml
 from plumbum import local
 
-from support import QUESTIONS, ROOT, commit_all, git, run
+from tests.support import QUESTIONS, ROOT, commit_all, git, run
 
 NEEDS_TRUST = {"_tasks", "_migrations", "_jinja_extensions"}
 

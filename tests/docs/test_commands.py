@@ -20,9 +20,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from terminal import PROMPT, Terminal
 
-from support import QUESTIONS, ROOT, commit_all, run
+from tests.docs.terminal import PROMPT, Terminal
+from tests.support import QUESTIONS, ROOT, commit_all, run
 
 ADDRESS = "https://github.com/pinbook/pinbook"
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]

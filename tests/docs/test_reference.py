@@ -7,7 +7,7 @@ import pathspec
 import pytest
 import yaml
 
-from support import QUESTIONS, ROOT, choices, run
+from tests.support import QUESTIONS, ROOT, choices, run
 
 REFERENCE = ROOT / "docs/reference"
 ANSWERS = {

@@ -5,10 +5,10 @@ import os
 import shutil
 
 import pytest
-from commits import Repository
-from hooked import Project, create
 
-from support import NOTEBOOK, run
+from tests.hooks.generated_repository import Repository
+from tests.hooks.notebook_project import Project, create
+from tests.support import NOTEBOOK, run
 
 
 @pytest.fixture

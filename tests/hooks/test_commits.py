@@ -7,10 +7,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from commits import failed_hooks, managers, outputs, text_cell
-from hooked import as_jupyter, code, notebook
 
-from support import BIN, NOTEBOOK, run
+from tests.hooks.generated_repository import failed_hooks, managers, outputs, text_cell
+from tests.hooks.notebook_project import as_jupyter, code, notebook
+from tests.support import BIN, NOTEBOOK, run
 
 KEY = "-----BEGIN {} KEY-----\nMIIBOgIBAAJBAKj34GkxFhD9\n-----END {} KEY-----\n".replace(
     "{}", "PRIVATE"

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from commits import Repository, failed_hooks, managers, outputs
-from hooked import as_jupyter, code, notebook
 
-from support import BIN, NOTEBOOK, run
+from tests.hooks.generated_repository import Repository, failed_hooks, managers, outputs
+from tests.hooks.notebook_project import as_jupyter, code, notebook
+from tests.support import BIN, NOTEBOOK, run
 
 ONLY_OUTPUTS = "Only outputs have changed: there is nothing to commit."
 

@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from hooked import as_jupyter, code, create, notebook
+
+from tests.hooks.notebook_project import as_jupyter, code, create, notebook
 
 IMAGE = {"output_type": "display_data", "data": {"image/png": "iVBO" * 250_000}, "metadata": {}}
 BEFORE = as_jupyter(notebook(code(outputs=[IMAGE])))

@@ -12,10 +12,11 @@ import tomllib
 import nbformat
 import nbstripout
 import pytest
-from hooked import SCRIPT, as_jupyter, create, settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
+
+from tests.hooks.notebook_project import SCRIPT, as_jupyter, create, settings
 
 KEYS = tomllib.loads(settings())["tool"]["nbclean"]["remove"]
 often = how(

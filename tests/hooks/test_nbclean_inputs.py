@@ -6,7 +6,8 @@ import os
 import stat
 
 import pytest
-from hooked import as_jupyter, code, notebook
+
+from tests.hooks.notebook_project import as_jupyter, code, notebook
 
 DIRTY = as_jupyter(notebook())
 CLEAN = as_jupyter(notebook(code(outputs=[], execution_count=None)))

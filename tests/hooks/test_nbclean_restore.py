@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from hooked import Project, as_jupyter, code, create, notebook
+from tests.hooks.notebook_project import Project, as_jupyter, code, create, notebook
 
 BARE = {"outputs": [], "execution_count": None}
 WIDGETS = {"widgets": {"application/vnd.jupyter.widget-state+json": {"state": {}}}}

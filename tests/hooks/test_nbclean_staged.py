@@ -3,7 +3,8 @@
 import sys
 
 import pytest
-from hooked import Project, as_jupyter, code, notebook
+
+from tests.hooks.notebook_project import Project, as_jupyter, code, notebook
 
 BARE = {"outputs": [], "execution_count": None}
 

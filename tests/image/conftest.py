@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support import commit_all
+from tests.support import commit_all
 
 # What an engine on a busy machine says now and then, before it has run anything.
 LOST = "unable to start container process: waiting for init preliminary setup"

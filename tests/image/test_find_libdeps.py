@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from elf import BITS, write_elf
+
+from tests.image.elf_files import BITS, write_elf
 
 TOOL = Path(__file__).parents[2] / "template" / "docker" / "find-libdeps"
 pytestmark = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from support import ROOT, commit_all, run
+from tests.support import ROOT, commit_all, run
 
 PSYCOPG2 = """psycopg2==2.9.10 \\
     --hash=sha256:12ec0b40b0273f95296233e8750441339298e6a572f7039da5b260e3c8b60e11

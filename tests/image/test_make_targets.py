@@ -10,9 +10,9 @@ import sys
 
 import pytest
 import yaml
-from test_matrix import wait_for
 
-from support import git, run
+from tests.image.test_matrix import wait_for
+from tests.support import git, run
 
 
 def test_the_lock_of_the_image_is_that_of_the_laptop_byte_for_byte(clone, either_project, make):

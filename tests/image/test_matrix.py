@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from packaging.requirements import Requirement
 
-from support import BIN, git
-from support import run as shell
+from tests.support import BIN, git
+from tests.support import run as shell
 
 STRICT = [
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support import commit_all
+from tests.support import commit_all
 
 
 @pytest.fixture(scope="session")

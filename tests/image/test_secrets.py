@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support import ROOT, run
+from tests.support import ROOT, run
 
 CANARIES = {"netrc": b"canary-of-netrc", "pip": b"canary-of-pip-conf", "ca": b"canary-of-the-ca"}
 

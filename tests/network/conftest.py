@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from machine import Machine
 
-from support import BIN, ROOT, commit_all, run
+from tests.network.bare_machine import Machine
+from tests.support import BIN, ROOT, commit_all, run
 
 
 @pytest.fixture(scope="session")

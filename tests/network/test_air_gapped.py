@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import NOTEBOOK, run
+from tests.support import NOTEBOOK, run
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from index import ADDRESS, LOGIN, LOGIN_IN_URL, serve
 
-from render.private_index import wheel
-from support import commit_all, run
+from tests.network.password_index import ADDRESS, LOGIN, LOGIN_IN_URL, serve
+from tests.render.private_index import wheel
+from tests.support import commit_all, run
 
 USER, PASSWORD = LOGIN.split(":")
 # What the hooks need, without Jupyter.

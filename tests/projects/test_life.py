@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support import BIN, NOTEBOOK, choices, commit_all, git, pins, run
+from tests.support import BIN, NOTEBOOK, choices, commit_all, git, pins, run
 
 KINDS = {stack: [f"stack={stack}"] for stack in choices("stack")} | {
     "uv": ["stack=minimal", "advanced=true", "dependency_manager=uv"]

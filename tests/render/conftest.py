@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from locking import BASE_PYTHON, Project
-from private_index import Index, PrivateIndex, serve
 
-from support import BIN
+from tests.render.lock_projects import BASE_PYTHON, Project
+from tests.render.private_index import Index, PrivateIndex, serve
+from tests.support import BIN
 
 
 @pytest.fixture(scope="session")

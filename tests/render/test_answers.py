@@ -15,9 +15,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from parsers import check
 
-from support import commit_all, git
+from tests.render.file_parsers import check
+from tests.support import commit_all, git
 
 TEXTS = ["project_name", "description", "author_name"]
 HOSTILE = [

@@ -4,10 +4,10 @@ import json
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from locking import BASE_PYTHON, requirements_only, sentences
-from private_index import LONG_AGO, serve
 
-from support import BIN
+from tests.render.lock_projects import BASE_PYTHON, requirements_only, sentences
+from tests.render.private_index import LONG_AGO, serve
+from tests.support import BIN
 
 ADVISORY = {
     "id": "GHSA-tiny-tiny-tiny",

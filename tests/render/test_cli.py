@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from parsers import check, files
 
-from support import BIN, QUESTIONS, ROOT, git, run
+from tests.render.file_parsers import check, files
+from tests.support import BIN, QUESTIONS, ROOT, git, run
 
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 OLDEST_COPIER = SETTINGS["_min_copier_version"]

@@ -5,10 +5,10 @@ import signal
 import subprocess
 
 import pytest
-from locking import PACKAGES, requirements_only, sentences
-from private_index import YANKED, holding
 
-from support import BIN, commit_all, run
+from tests.render.lock_projects import PACKAGES, requirements_only, sentences
+from tests.render.private_index import YANKED, holding
+from tests.support import BIN, commit_all, run
 
 FAILURES = {
     "a conflict": (["old-friend", "tiny-a==2.0"], "old-friend depend on tiny-a<2"),

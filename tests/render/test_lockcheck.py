@@ -9,7 +9,7 @@ from pathlib import Path
 import packaging
 import pytest
 
-from support import BIN, ROOT, choices, run
+from tests.support import BIN, ROOT, choices, run
 
 LOCKCHECK = ROOT / "template/tools/lockcheck.py"
 DIRECT = "-r requirements.in"

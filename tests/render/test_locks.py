@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import parse_wheel_filename
 
-from support import BIN, ROOT, choices, commit_all, git, pins, run
+from tests.support import BIN, ROOT, choices, commit_all, git, pins, run
 
 STACKS = sorted(path for path in (ROOT / "locks").iterdir() if path.is_dir())
 FOLDERS = [ROOT, *STACKS]

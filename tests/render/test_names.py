@@ -13,9 +13,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_answers import answers as hostile_texts
 
-from support import BIN, ROOT, choices, git, run
+from tests.render.test_answers import answers as hostile_texts
+from tests.support import BIN, ROOT, choices, git, run
 
 PACKAGE_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

@@ -7,7 +7,9 @@ import sys
 from hashlib import sha256
 
 import pytest
-from locking import (
+from packaging.requirements import Requirement
+
+from tests.render.lock_projects import (
     BASE_PYTHON,
     HERE,
     LOCKS,
@@ -16,10 +18,8 @@ from locking import (
     requirements_only,
     sentences,
 )
-from packaging.requirements import Requirement
-from private_index import FILES, wheel
-
-from support import BIN, ROOT, run
+from tests.render.private_index import FILES, wheel
+from tests.support import BIN, ROOT, run
 
 
 def test_help_says_what_the_commands_are_and_what_the_exit_codes_mean():

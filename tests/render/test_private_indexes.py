@@ -4,10 +4,10 @@ import re
 import sys
 
 import pytest
-from locking import Project, sentences
-from private_index import IN_URL, PASSWORD, USER
 
-from support import ROOT, run
+from tests.render.lock_projects import Project, sentences
+from tests.render.private_index import IN_URL, PASSWORD, USER
+from tests.support import ROOT, run
 
 only = {
     kind: pytest.mark.parametrize("project", [kind], indirect=True)

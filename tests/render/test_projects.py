@@ -7,9 +7,9 @@ from pathlib import Path
 import jinja2
 import pytest
 from allpairspy import AllPairs
-from parsers import LEFTOVER_JINJA, check, files
 
-from support import BIN, QUESTIONS, ROOT, choices, commit_all, git, run
+from tests.render.file_parsers import LEFTOVER_JINJA, check, files
+from tests.support import BIN, QUESTIONS, ROOT, choices, commit_all, git, run
 
 # Every file of a project, and the answers with which it is there, as copier.yml would say it.
 FILES = {

@@ -3,7 +3,7 @@
 import json
 import re
 
-from support import ROOT, choices
+from tests.support import ROOT, choices
 
 IMAGES, ACTIONS = json.loads((ROOT / "renovate.json").read_text(encoding="utf-8"))["customManagers"]
 

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from evolution import commit, copy, release_later_versions
 
-from support import BIN
+from tests.support import BIN
+from tests.update.template_versions import commit, copy, release_later_versions
 
 # Sets of answers under which all is tried.
 ANSWERS = {

@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
-from evolution import ANSWERS, NEWEST, USERS, below, check, commit, contents
 
-from support import git, run
+from tests.support import git, run
+from tests.update.template_versions import ANSWERS, NEWEST, USERS, below, check, commit, contents
 
 NOTEBOOK = {
     "cells": [

@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 import yaml
-from evolution import (
+
+from tests.support import QUESTIONS, ROOT, choices, git, run
+from tests.update.template_versions import (
     ANSWERS,
     NEWEST,
     SETTINGS,
@@ -20,8 +22,6 @@ from evolution import (
     sources,
     work,
 )
-
-from support import QUESTIONS, ROOT, choices, git, run
 
 AT_ONE = "--vcs-ref=v1.0.0"
 CHOICES = [

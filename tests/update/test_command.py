@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from evolution import (
+
+from tests.support import ROOT, git, run
+from tests.update.template_versions import (
     ANSWERS,
     BIN,
     SETTINGS,
@@ -17,8 +19,6 @@ from evolution import (
     edit_the_templates,
     work,
 )
-
-from support import ROOT, git, run
 
 
 @pytest.fixture(scope="session")

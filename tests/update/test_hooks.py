@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import commit_all, git, run
+from tests.support import commit_all, git, run
 
 MARKERS = "<<<<<<< before updating\nmine\n=======\nits\n>>>>>>> after updating\n"
 

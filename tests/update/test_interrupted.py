@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from evolution import NEWEST, check, commit, contents, work
 
-from support import git, run
+from tests.support import git, run
+from tests.update.template_versions import NEWEST, check, commit, contents, work
 
 
 def start(*command, **options) -> subprocess.Popen:

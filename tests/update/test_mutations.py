@@ -2,7 +2,10 @@
 
 import nbformat
 import pytest
-from evolution import (
+
+from tests.support import run
+from tests.update.template_versions import (
+    ANSWERS,
     NEWEST,
     OLDEST,
     TYPICAL_EDITS,
@@ -14,9 +17,6 @@ from evolution import (
     edit_the_templates,
     work,
 )
-
-from conftest import ANSWERS
-from support import run
 
 KINDS = {
     "appended": lambda file: file.write_bytes(file.read_bytes() + b"mine\n"),

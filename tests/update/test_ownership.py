@@ -5,7 +5,9 @@ import shutil
 
 import pathspec
 import pytest
-from evolution import (
+
+from tests.support import git
+from tests.update.template_versions import (
     NEWEST,
     SETTINGS,
     USERS,
@@ -16,8 +18,6 @@ from evolution import (
     release_later_versions,
     run,
 )
-
-from support import git
 
 UPDATE_ONLY = re.compile(r"\{% if _copier_operation == 'update' %\}(/\S+)\{% endif %\}")
 

@@ -7,10 +7,10 @@ from difflib import ndiff
 from pathlib import Path
 
 import pytest
-from evolution import commit, copy
 from packaging.requirements import Requirement
 
-from support import ROOT, git, pins, run
+from tests.support import ROOT, git, pins, run
+from tests.update.template_versions import commit, copy
 
 GUIDE = (ROOT / "docs/how-to/switch-to-uv.md").read_text(encoding="utf-8")
 UPDATE, MOVE, COMMIT, *_ = re.findall(r"^```console\n(.*?)```$", GUIDE, re.MULTILINE | re.DOTALL)

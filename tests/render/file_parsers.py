@@ -13,7 +13,7 @@ import nbformat
 from packaging.requirements import Requirement
 from ruamel.yaml import YAML
 
-from support import BIN, run
+from tests.support import BIN, run
 
 # Copier takes "{{" and its like for its own, GitHub's "${{" is none of its business.
 LEFTOVER_JINJA = re.compile(r"(?<!\$)\{\{|\{%|\{#|#\}|%\}")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from support import run
+from tests.support import run
 
 # A network of its own, in which nobody else is.
 ALONE = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 ALONE += ["sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-INDEX = Path(__file__).with_name("index.py")
+INDEX = Path(__file__).with_name("password_index.py")
 
 
 class Machine:

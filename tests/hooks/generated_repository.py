@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hooked import Project
 
-from support import BIN, NOTEBOOK, run
+from tests.hooks.notebook_project import Project
+from tests.support import BIN, NOTEBOOK, run
 
 CHECKED: dict[str, bool] = {}  # a commit has the same id, and the same content, in every copy
 

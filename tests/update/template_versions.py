@@ -10,7 +10,7 @@ from pathlib import Path
 import pathspec
 import yaml
 
-from support import BIN, ROOT, git, run
+from tests.support import BIN, ROOT, git, run
 
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 USERS = pathspec.GitIgnoreSpec.from_lines(SETTINGS["_skip_if_exists"])

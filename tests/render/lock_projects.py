@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support import BIN, ROOT, pins, run
+from tests.support import BIN, ROOT, pins, run
 
 PACKAGES = ROOT / "template/tools/packages.py"
 HERE = "{}.{}".format(*sys.version_info)

@@ -1,6 +1,6 @@
 """A package index that asks for a password, of the wheels in a folder.
 
-    python index.py FOLDER COMMAND...
+    python password_index.py FOLDER COMMAND...
 
 serves it at 127.0.0.1:8642, which only a machine without other network has free for sure, while a
 command runs.
