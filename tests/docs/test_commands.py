@@ -126,7 +126,7 @@ def test_the_commands_of_a_page_do_what_it_says(page, environment, tmp_path, req
 
 @pytest.mark.parametrize("manager", ["requirements", "uv"])
 def test_the_commands_in_the_readme_of_a_project_do_what_it_says(manager, render, environment):
-    answers = {"stack": "minimal", "advanced": True, "dependency_manager": manager}
+    answers = {"stack": "minimal", "dependency_manager": manager}
     project = set_up(render(**answers), environment)
     text = (project / "README.md").read_text(encoding="utf-8")
     text = text.replace("```console\ngit", f"{RUN_AND_COMMIT}```console\ngit")

@@ -31,7 +31,7 @@ def test_both_lists_of_the_users_files_are_equal():
 
 def test_the_readme_of_a_project_names_all_files_of_the_user(render):
     named = set()
-    for answers in ({}, {"advanced": True, "dependency_manager": "uv"}):
+    for answers in ({}, {"dependency_manager": "uv"}):
         section = (render(**answers) / "README.md").read_text().partition("## Template updates")[2]
         named |= set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", section))
     assert {entry.removeprefix("/") for entry in SETTINGS["_skip_if_exists"]} <= named
