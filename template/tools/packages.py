@@ -4,6 +4,7 @@
     python tools/packages.py lock               make the lock fit what the project asks for again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
     python tools/packages.py audit              look for known vulnerabilities of what is locked
+    python tools/packages.py collect PART DIR   put the wheels of a part of the lock into a folder
 
 The lock is requirements.txt and dev-requirements.txt, made from the .in files beside them, or,
 where there is no requirements.in, uv.lock, made from pyproject.toml.
@@ -77,6 +78,15 @@ def main() -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
     command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
+    command = commands.add_parser("collect", help="put wheels of the lock into a folder, with pip")
+    command.add_argument(
+        "part",
+        choices=["run", "dev", "uv"],
+        help="what the project needs, that and its tools, or uv alone",
+    )
+    command.add_argument(
+        "folder", type=lambda text: Path(text).absolute(), metavar="DIR", help="where the wheels go"
+    )
     args = parser.parse_args()
 
     try:
@@ -92,6 +102,8 @@ def main() -> None:
             lock()
         elif args.command == "upgrade":
             upgrade(args.names)
+        elif args.command == "collect":
+            collect(args.part, args.folder)
         else:
             audit(args.options)
     except subprocess.CalledProcessError as error:
@@ -198,6 +210,47 @@ def in_pip_format(uv: str, folder: Path) -> list[Path]:
     file = folder / "uv.txt"
     run(uv, "export", "--quiet", "--frozen", "--no-emit-project", f"--output-file={file}")
     return [file]
+
+
+def collect(part: str, folder: Path) -> None:
+    """Put the wheels of one part of the lock into a folder; pip checks each against its hashes.
+
+    ``part`` is ``run`` (what the project needs), ``dev`` (its tools, too), or ``uv``.
+    Where wheels/ is filled, they come from there and no index is asked.
+    """
+    refuse_missing(*sources())
+    with tempfile.TemporaryDirectory() as temporary:
+        locked = part_of_lock(part, Path(temporary))
+        options: list[str | Path] = ["--require-hashes", "--no-deps", "--wheel-dir", folder]
+        if WHEELS.exists():
+            locked = adapt_to_wheels(locked, Path(temporary))
+            options += ["--no-index", "--find-links", WHEELS.parent]
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet"]
+        try:
+            run(*pip, *options, "--requirement", locked, env=dict(os.environ))
+        except subprocess.CalledProcessError:
+            sys.exit(
+                "Not all packages of the lock could be had. If one of them failed to build, the"
+                " Debian packages that its build needs belong in docker/apt-build.txt, one a line,"
+                " such as gcc and libc6-dev."
+            )
+
+
+def part_of_lock(part: str, folder: Path) -> Path:
+    """Return one part of the lock in pip's format; what has to be written goes into a folder."""
+    if part == "uv":
+        file = folder / "uv.txt"
+        file.write_text(
+            uv_pin() or sys.exit("The lock has no uv: add it to the development tools.")
+        )
+    elif "uv.lock" in sources():
+        file = folder / f"{part}.txt"
+        options = ["--no-dev"] if part == "run" else []
+        export = ["uv", "export", "--quiet", "--frozen", "--no-emit-project", *options]
+        run(*export, f"--output-file={file}")
+    else:
+        file = Path("requirements.txt" if part == "run" else "dev-requirements.txt")
+    return file
 
 
 def adapt_to_wheels(locked: Path, folder: Path) -> Path:
