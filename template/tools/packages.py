@@ -4,6 +4,7 @@
     python tools/packages.py lock               make the lock fit what the project asks for again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
     python tools/packages.py audit              look for known vulnerabilities of what is locked
+    python tools/packages.py hooks              install the git hooks, with pre-commit
     python tools/packages.py collect PART DIR   put the wheels of a part of the lock into a folder
 
 The lock is requirements.txt and dev-requirements.txt, made from the .in files beside them, or,
@@ -78,6 +79,7 @@ def main() -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
     command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
+    commands.add_parser("hooks", help="install the git hooks, with pre-commit")
     command = commands.add_parser("collect", help="put wheels of the lock into a folder, with pip")
     command.add_argument(
         "part",
@@ -102,6 +104,8 @@ def main() -> None:
             lock()
         elif args.command == "upgrade":
             upgrade(args.names)
+        elif args.command == "hooks":
+            install_hooks()
         elif args.command == "collect":
             collect(args.part, args.folder)
         else:
@@ -210,6 +214,31 @@ def in_pip_format(uv: str, folder: Path) -> list[Path]:
     file = folder / "uv.txt"
     run(uv, "export", "--quiet", "--frozen", "--no-emit-project", f"--output-file={file}")
     return [file]
+
+
+def install_hooks() -> None:
+    """Install the git hooks of .pre-commit-config.yaml; make a repository where there is none."""
+    if not output("git", "rev-parse", "--git-dir"):
+        run("git", "init", "--quiet", "--initial-branch", "main")
+    folder = output("git", "config", "core.hooksPath")
+    hook = Path(output("git", "rev-parse", "--git-path", "hooks"), "pre-commit")
+    present = hook.read_text(encoding="utf-8", errors="replace") if hook.exists() else ""
+    if output("git", "rev-parse", "--show-prefix"):
+        print(
+            "This folder is not the top of its git repository, so the hooks are not installed: they"
+            " work only there.",
+            file=sys.stderr,
+        )
+    elif folder:
+        print(
+            f"git looks for hooks in {folder} (core.hooksPath), so they are not installed; call"
+            f" '{VENV_PYTHON.parent}/pre-commit run' from the pre-commit hook there.",
+            file=sys.stderr,
+        )
+    elif "prek" in present:
+        print("The hooks of prek stay.")
+    elif str(VENV_PYTHON.absolute()) not in present or not hook.with_name("pre-push").exists():
+        run(VENV_PYTHON.with_name("pre-commit"), "install")
 
 
 def collect(part: str, folder: Path) -> None:
