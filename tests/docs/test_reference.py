@@ -25,10 +25,9 @@ OTHERS = {
     "description": "Tell owls apart",
     "author_name": "Grace Hopper",
     "author_email": "grace@example.org",
-    "advanced": True,
 }
 # Between them, they have all files that there are.
-KINDS = {}, {"ci": "gitlab"}, {"advanced": True, "dependency_manager": "uv"}
+KINDS = {}, {"ci": "gitlab"}, {"dependency_manager": "uv"}
 
 
 def sections(page: str) -> dict[str, str]:
@@ -71,19 +70,19 @@ def test_the_section_of_a_question_names_its_default_and_its_choices(name):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_section_of_a_question_names_the_files_that_an_answer_changes(name, render):
-    others = choices(name)[1:] if "choices" in QUESTIONS[name] else [OTHERS[name]]
+    others = choices(name)[1:] if "choices" in QUESTIONS[name] else [OTHERS.get(name, True)]
     changed = set()
     for kind in KINDS:
-        if name in kind or (name == "advanced" and kind):
+        if name in kind:
             continue
-        asked = ANSWERS | kind | ({"advanced": True} if "when" in QUESTIONS[name] else {})
+        asked = ANSWERS | kind
         base = files_of(render(**asked))
         for other in others:
             files = files_of(render(**asked | {name: other}))
             changed |= {
                 path for path in base.keys() | files.keys() if base.get(path) != files.get(path)
             }
-    changed.remove(".copier-answers.yml")
+    changed.discard(".copier-answers.yml")
     assert item(sections("questions.md")[name], "Changes") == changed
 
 

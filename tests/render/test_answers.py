@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -127,9 +128,10 @@ def check_project(project: Path, answers: dict) -> None:
     assert metadata["authors"][0]["name"] == author
     assert metadata["authors"][0].get("email", "") == answers["author_email"]
 
-    readme = (project / "README.md").read_text(encoding="utf-8").split("\n")
-    assert readme[0] == f"# {title}"
-    assert description in readme
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    plain = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", readme).split("\n")
+    assert plain[0] == f"# {title}"
+    assert plain[2] == description
 
     notebook = json.loads((project / "notebooks/quickstart.ipynb").read_text(encoding="utf-8"))
     assert notebook["cells"][0]["source"][0] == f"# {title}\n"
