@@ -14,11 +14,7 @@ Pages that build or run an image need a container engine. All other pages share 
 once and comes back as it was before each page.
 """
 
-import os
 import re
-import shutil
-import socket
-import subprocess
 import time
 import urllib.request
 from pathlib import Path
@@ -27,9 +23,8 @@ import pytest
 import yaml
 
 from tests.docs.terminal import PROMPT, Terminal
-from tests.support import QUESTIONS, ROOT, commit_all, run
+from tests.support import QUESTIONS, ROOT
 
-ADDRESS = "https://github.com/pinbook/pinbook"
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PAGES_OF_A_PROJECT = ["README.md", "tools/README.md"]
 # By page and heading, the commands that run before the first, second ... block under that heading.
@@ -62,96 +57,6 @@ def needs_engine(page: Path) -> bool:
     return any(NEEDS_ENGINE.search(step["text"] or "") for step in steps_of(page))
 
 
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory) -> Path:
-    """Return a folder with what the pages ask people to install."""
-    folder = tmp_path_factory.mktemp("programs")
-    for name in ("copier", "uv", "uvx"):
-        (folder / name).symlink_to(ROOT / ".venv/bin" / name)
-    return folder
-
-
-@pytest.fixture
-def environment(tmp_path, template, programs) -> dict[str, str]:
-    """Return that of a person with git, make, uv and Copier, whom the public address leads to this template."""
-    home = tmp_path / "home"
-    (home / ".jupyter").mkdir(parents=True)
-    (home / ".jupyter/jupyter_server_config.json").write_text(
-        '{"ServerApp": {"allow_root": true, "open_browser": false}}'
-    )
-    return os.environ | {
-        "HOME": str(home),
-        "PATH": os.pathsep.join([str(home / ".local/bin"), str(programs), os.environ["PATH"]]),
-        "PAGER": "cat",
-        "COPIER_CACHE_DIR": str(home / "copier"),
-        "PROMPT_TOOLKIT_NO_CPR": "1",
-        "GIT_EDITOR": "sed -i.bak '1s/^/A message/'",
-        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
-        "GIT_CONFIG_COUNT": "2",
-        "GIT_CONFIG_KEY_0": f"url.{template}.insteadOf",
-        "GIT_CONFIG_VALUE_0": ADDRESS,
-        "GIT_CONFIG_KEY_1": f"url.{template}.insteadOf",
-        "GIT_CONFIG_VALUE_1": f"{ADDRESS}.git",
-    }
-
-
-@pytest.fixture(scope="session")
-def set_up(render, programs, tmp_path_factory):
-    """Return a function that puts a project, committed and with its .venv, into a folder.
-
-    The same folder each time, because a .venv works only where it was made; of the small stack, which
-    installs faster.
-    """
-    path = os.pathsep.join([str(programs), os.environ["PATH"]])
-    originals = {}
-
-    def set_up(project: Path, **answers) -> Path:
-        key = project, *answers.items()
-        shutil.rmtree(project, ignore_errors=True)
-        if key not in originals:
-            shutil.copytree(render(stack="minimal", **answers), project)
-            commit_all(project)
-            run("make", "setup", cwd=project, env=os.environ | {"PATH": path})
-            originals[key] = tmp_path_factory.mktemp("original") / project.name
-            copy_project(project, originals[key])
-        else:
-            copy_project(originals[key], project)
-        return project
-
-    return set_up
-
-
-def copy_project(source: Path, target: Path) -> None:
-    """Copy a project; link the files of its .venv, because installers replace files and edit none."""
-    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
-    shutil.copytree(source / ".venv", target / ".venv", symlinks=True, copy_function=link_or_copy)
-
-
-def link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
-
-
-@pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory) -> Path:
-    """Return the folder of the project that the pages share."""
-    return tmp_path_factory.mktemp("pages") / "project"
-
-
-@pytest.fixture
-def project_with_engine(engine, local_base, mountable, set_up, environment) -> Path:
-    """Return a project in a folder that the engine can mount; its image needs no registry."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        environment["PORT"] = str(free.getsockname()[1])
-    if base := local_base():
-        environment["IMAGE_FLAGS"] = f"--build-arg PYTHON_IMAGE={base}"
-    project = set_up(mountable / "project")
-    yield project
-    subprocess.run([engine, "compose", "down"], cwd=project, check=False, capture_output=True)
-
-
 @pytest.mark.parametrize(
     "page",
     [
@@ -173,17 +78,22 @@ def test_the_commands_of_a_page_do_what_it_says(page, environment, tmp_path, req
     follow(text, folder, environment, BY_HAND.get(name_of(page), {}))
 
 
-@pytest.mark.parametrize("manager", ["requirements", "uv"])
-def test_the_pages_in_a_project_do_what_they_say(manager, set_up, shared_folder, environment):
-    answers = {"dependency_manager": manager} if manager == "uv" else {}
-    project = set_up(shared_folder, **answers)
-    makefile = (project / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+def test_the_commands_of_a_projects_pages_do_what_they_say(set_up, shared_folder, environment):
+    project = set_up(shared_folder)
     for page in PAGES_OF_A_PROJECT:
         text = (project / page).read_text(encoding="utf-8")
-        named = {word for line in re.findall(r"make ([a-z ]+)", text) for word in line.split()}
-        assert named <= targets | {"commands"}, f"{page} names a command that make does not have"
         follow(text, project, environment, BY_HAND.get(f"template/{page}.jinja", {}))
+
+
+@pytest.mark.parametrize("manager", ["requirements", "uv"])
+@pytest.mark.parametrize("page", PAGES_OF_A_PROJECT)
+def test_a_page_in_a_project_names_commands_that_make_has(page, manager, render):
+    project = render(stack="minimal", dependency_manager=manager)
+    makefile = (project / "Makefile").read_text(encoding="utf-8")
+    text = (project / page).read_text(encoding="utf-8")
+    named = {word for line in re.findall(r"`make ([a-z ]+)", text) for word in line.split()}
+    assert named
+    assert named <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
