@@ -112,13 +112,12 @@ def projects(render):
     """Projects that are set up and committed, one for each answer; tests work on clones of them."""
     made = {}
 
-    def project(stack: str = "data-science", notebook_outputs: str = "strip") -> Path:
-        key = stack, notebook_outputs
-        if key not in made:
-            made[key] = render(stack=stack, notebook_outputs=notebook_outputs)
-            commit_all(made[key])
-            run("make", "setup", cwd=made[key])
-        return made[key]
+    def project(stack: str = "data-science") -> Path:
+        if stack not in made:
+            made[stack] = render(stack=stack)
+            commit_all(made[stack])
+            run("make", "setup", cwd=made[stack])
+        return made[stack]
 
     return project
 

@@ -30,8 +30,7 @@ def bare_environment(tmp_path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def original(hooks, projects):
     """A generated project that is set up."""
-    outputs, _ = hooks
-    return projects("minimal", outputs)
+    return projects("minimal")
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def small_project(create) -> Path:
 @pytest.fixture(scope="session")
 def small_projects(create, small_project) -> dict[str, Path]:
     """The same with each kind of lock."""
-    uv = create("Pinbook uv", stack="minimal", advanced=True, dependency_manager="uv")
+    uv = create("Pinbook uv", stack="minimal", dependency_manager="uv")
     return {"requirements": small_project, "uv": uv}
 
 

@@ -54,7 +54,7 @@ def plain(render):
 
     def plain(kind: str) -> Path:
         if kind not in made:
-            answers = {"stack": "minimal", "advanced": True, "dependency_manager": kind}
+            answers = {"stack": "minimal", "dependency_manager": kind}
             made[kind] = render(project_name=f"Network {kind}", **answers)
             commit_all(made[kind])
         return made[kind]

@@ -12,7 +12,7 @@ import pytest
 from tests.support import BIN, NOTEBOOK, choices, commit_all, git, pins, run
 
 KINDS = {stack: [f"stack={stack}"] for stack in choices("stack")} | {
-    "uv": ["stack=minimal", "advanced=true", "dependency_manager=uv"]
+    "uv": ["stack=minimal", "dependency_manager=uv"]
 }
 ALL = [pytest.param(kind, marks=pytest.mark.xdist_group(f"life-{kind}")) for kind in KINDS]
 

@@ -618,7 +618,7 @@ def test_the_locks_of_older_projects_are_refused(case, project):
 @pytest.mark.parametrize("manager", choices("dependency_manager"))
 @pytest.mark.parametrize("stack", choices("stack"))
 def test_the_lock_of_a_new_project_is_accepted(stack, manager, render):
-    accept(render(stack=stack, advanced=True, dependency_manager=manager))
+    accept(render(stack=stack, dependency_manager=manager))
 
 
 @pytest.mark.parametrize("folder", ["", *(f"locks/{stack}" for stack in choices("stack"))])
