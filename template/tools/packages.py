@@ -75,6 +75,9 @@ def main() -> None:
     commands.add_parser("lock", help="make the lock fit again; pins stay if they can")
     command = commands.add_parser("upgrade", help="move the pins to the newest versions")
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
+    command = commands.add_parser("collect", help="put the locked wheels into a folder")
+    command.add_argument("what", choices=["run", "dev", "uv"])
+    command.add_argument("folder", type=Path)
     command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
     args = parser.parse_args()
@@ -92,6 +95,8 @@ def main() -> None:
             lock()
         elif args.command == "upgrade":
             upgrade(args.names)
+        elif args.command == "collect":
+            collect(args.what, args.folder)
         else:
             audit(args.options)
     except subprocess.CalledProcessError as error:
@@ -189,6 +194,33 @@ def install_hashed(*command: str | Path) -> None:
                 f' `make upgrade PACKAGES="{names}"`; if not, do not trust these files.'
             )
         raise
+
+
+def collect(what: str, folder: Path) -> None:
+    """Put the wheels of one part of the lock into a folder, by their hashes, with pip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    refuse_damaged()
+    with tempfile.TemporaryDirectory() as temporary:
+        locked = Path(temporary, "locked.txt")
+        if what == "uv":
+            pin = uv_pin() or sys.exit(
+                "uv.lock has no uv: add it to the dev group of pyproject.toml."
+                if "uv.lock" in sources()
+                else "dev-requirements.txt has no uv: add it to dev-requirements.in."
+            )
+            locked.write_text(pin)
+        elif "uv.lock" in sources():
+            if not lock_fits("uv", without_index()) and "source = { url" not in read("uv.lock"):
+                sys.exit("uv.lock does not fit pyproject.toml: run 'make lock'.")
+            export = ["uv", "export", "--quiet", "--frozen", "--no-emit-project"]
+            run(*export, *["--no-dev"] * (what == "run"), f"--output-file={locked}")
+        else:
+            locked = Path("requirements.txt" if what == "run" else "dev-requirements.txt")
+        command = [sys.executable, "-m", "pip", "wheel", "--require-hashes", "--no-deps"]
+        if WHEELS.exists():
+            locked = adapt_to_wheels(locked, Path(temporary))
+            command += ["--no-index", "--find-links=wheels"]
+        run(*command, f"--wheel-dir={folder}", "-r", locked)
 
 
 def in_pip_format(uv: str, folder: Path) -> list[Path]:
