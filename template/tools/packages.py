@@ -248,6 +248,7 @@ def collect(part: str, folder: Path) -> None:
     Where wheels/ is filled, they come from there and no index is asked.
     """
     refuse_missing(*sources())
+    refuse_damaged()
     with tempfile.TemporaryDirectory() as temporary:
         locked = part_of_lock(part, Path(temporary))
         options: list[str | Path] = ["--require-hashes", "--no-deps", "--wheel-dir", folder]
@@ -255,14 +256,7 @@ def collect(part: str, folder: Path) -> None:
             locked = adapt_to_wheels(locked, Path(temporary))
             options += ["--no-index", "--find-links", WHEELS.parent]
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet"]
-        try:
-            run(*pip, *options, "--requirement", locked, env=dict(os.environ))
-        except subprocess.CalledProcessError:
-            sys.exit(
-                "Not all packages of the lock could be had. If one of them failed to build, the"
-                " Debian packages that its build needs belong in docker/apt-build.txt, one a line,"
-                " such as gcc and libc6-dev."
-            )
+        run(*pip, *options, "--requirement", locked, env=dict(os.environ))
 
 
 def part_of_lock(part: str, folder: Path) -> Path:
@@ -273,6 +267,9 @@ def part_of_lock(part: str, folder: Path) -> Path:
             uv_pin() or sys.exit("The lock has no uv: add it to the development tools.")
         )
     elif "uv.lock" in sources():
+        # uv cannot check a lock with addresses offline, because it would have to ask there.
+        if "source = { url" not in read("uv.lock") and not lock_fits("uv", without_index()):
+            sys.exit("uv.lock does not fit pyproject.toml: run `make lock`.")
         file = folder / f"{part}.txt"
         options = ["--no-dev"] if part == "run" else []
         export = ["uv", "export", "--quiet", "--frozen", "--no-emit-project", *options]
