@@ -247,7 +247,6 @@ def collect(part: str, folder: Path) -> None:
     ``part`` is ``run`` (what the project needs), ``dev`` (its tools, too), or ``uv``.
     Where wheels/ is filled, they come from there and no index is asked.
     """
-    refuse_missing(*sources())
     refuse_damaged()
     with tempfile.TemporaryDirectory() as temporary:
         locked = part_of_lock(part, Path(temporary))
@@ -257,6 +256,19 @@ def collect(part: str, folder: Path) -> None:
             options += ["--no-index", "--find-links", WHEELS.parent]
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet"]
         run(*pip, *options, "--requirement", locked, env=dict(os.environ))
+        if part == "run" and "uv.lock" not in sources():
+            refuse_incomplete(folder, Path(temporary, "asked.in"))
+
+
+def refuse_incomplete(wheels: Path, asked: Path) -> None:
+    """End with a sentence where wheels do not satisfy requirements.in, which ``asked`` copies."""
+    # Files that -r and -c name may not be here, and pip would download what has an address.
+    text = re.sub(r"(?m)^\s*(-r|-c|--requirement|--constraint)\b.*", "", read("requirements.in"))
+    asked.write_text(re.sub(r" *@ *[^ ;\n]*", "", text), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--dry-run"]
+    options = ["--ignore-installed", "--no-index", "--find-links", wheels, "--requirement", asked]
+    if not succeeds(*pip, *options):
+        sys.exit("requirements.txt does not fit requirements.in: run `make lock`.")
 
 
 def part_of_lock(part: str, folder: Path) -> Path:
@@ -276,6 +288,7 @@ def part_of_lock(part: str, folder: Path) -> Path:
         run(*export, f"--output-file={file}")
     else:
         file = Path("requirements.txt" if part == "run" else "dev-requirements.txt")
+        refuse_missing(file.name)
     return file
 
 
