@@ -70,7 +70,9 @@ def test_the_section_of_a_question_names_its_default_and_its_choices(name):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_section_of_a_question_names_the_files_that_an_answer_changes(name, render):
-    others = choices(name)[1:] if "choices" in QUESTIONS[name] else [OTHERS[name]]
+    others = [OTHERS.get(name)]
+    if "choices" in QUESTIONS[name]:
+        others = [choice for choice in choices(name) if choice != QUESTIONS[name]["default"]]
     changed = set()
     for kind in KINDS:
         if name in kind:
