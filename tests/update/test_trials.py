@@ -213,11 +213,15 @@ def test_a_new_question_in_exclude_does_not_stop_older_projects(template, projec
 
 @pytest.mark.parametrize(("option", "ends"), [("--check", 1), ("--drift", 0)])
 def test_no_program_that_data_names_is_run(project, tmp_path, option, ends):
-    folder = project / "data-template"
-    git(tmp_path, "init", "--quiet", "--bare", str(folder))
-    for name in ("refs/heads/keep", "objects/keep"):  # An empty folder is in no commit.
-        (folder / name).write_text("")
-    (folder / "copier.yml").write_text("x: {type: str, default: y}\n")
+    folder, laid_out = project / "data-template", tmp_path / "laid-out"
+    laid_out.mkdir()
+    (laid_out / "copier.yml").write_text("x: {type: str, default: y}\n")
+    git(laid_out, "init", "--quiet", "--initial-branch", "main")
+    release(laid_out, "v1.0.0")
+    shutil.copytree(laid_out / ".git", folder)
+    shutil.copy(laid_out / "copier.yml", folder)
+    for name in ("refs", "objects"):  # A commit holds no empty folder.
+        (folder / name / ".keep").write_text("")
     with (folder / "config").open("a") as file:
         file.write(
             f"[core]\n\tbare = false\n\tworktree = .\n\tfsmonitor = touch {tmp_path}/ran; false\n"
