@@ -113,7 +113,7 @@ def render_or_refuse(template: Path, project: Path, data: dict) -> dict | None:
     except ValueError as error:
         reason = str(error)
         assert any(reason.startswith(f"Validation error for question '{q}': ") for q in data)
-        assert reason.count("for example: ") == 1 and "\n" not in reason
+        assert re.search(r"(, like|; try) \S[^;,]*$", reason), reason
         return None
     return yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
 

@@ -19,12 +19,14 @@ from tests.update.template_versions import (
     run,
 )
 
-UPDATE_ONLY = re.compile(r"\{% if _copier_operation == 'update' %\}(/\S+)\{% endif %\}")
+UPDATE_ONLY = re.compile(
+    r"\{% if _copier_operation == 'update' %\}\n(.*)\{% endif %\}\n", re.DOTALL
+)
 
 
 def test_both_lists_of_the_users_files_are_equal():
-    entries = map(UPDATE_ONLY.fullmatch, SETTINGS["_exclude"])
-    excluded = [entry[1] for entry in entries if entry]
+    (entry,) = SETTINGS["_exclude"]
+    excluded = UPDATE_ONLY.fullmatch(entry)[1].splitlines()
     assert excluded == SETTINGS["_skip_if_exists"]
     assert len(set(excluded)) == len(excluded)
 
@@ -55,9 +57,9 @@ def test_without_one_entry_of_the_second_list_the_test_of_updates_fails(entry, t
     broken = tmp_path / "template"
     shutil.copytree(template, broken)
     settings = (broken / "copier.yml").read_text()
-    line = f"  - \"{{% if _copier_operation == 'update' %}}{entry}{{% endif %}}\"\n"
+    line = f"\n    {entry}\n"
     assert settings.count(line) == 1
-    (broken / "copier.yml").write_text(settings.replace(line, ""))
+    (broken / "copier.yml").write_text(settings.replace(line, "\n"))
     git(broken, "add", ".")
     git(broken, "commit", "--quiet", "--amend", "--message", "Release")
     git(broken, "tag", "--force", "v1.0.0")
