@@ -272,7 +272,7 @@ def bare_notebook(*source: str) -> bytes:
 def test_what_does_not_belong_into_a_commit_is_refused(repository):
     refused = {
         "model.bin": ("large-files", b"\0" * (1024 * 1025)),
-        "id_rsa": ("private-key", KEY.encode()),
+        "deploy.txt": ("private-key", KEY.encode()),
         "settings.py": ("secrets", f'KEY = "{AWS}"\n'.encode()),
         "secret.ipynb": ("secrets", bare_notebook(f'KEY = "{AWS}"')),
         "notes.md": ("merge-conflict", b"<<<<<<< HEAD\na\n=======\nb\n>>>>>>> b\n"),
