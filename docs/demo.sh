@@ -1,6 +1,6 @@
 #!/bin/sh
-# The whole way, shown on a new project: copier copy, make setup, run the notebook, commit it, and,
-# where a container engine answers, build and run the image.
+# Shows everything on a new project: copy the template, set the project up, run its notebook, commit it, and, if a
+# container engine answers, build and run the image.
 # Usage: BIN=<folder with copier> sh docs/demo.sh PROJECT     (PROJECT is replaced)
 set -eu
 
@@ -21,32 +21,32 @@ show git init --quiet --initial-branch main
 show git add .
 show git commit --quiet --message "Start the project"
 
-step "2. Install exactly what its lock says, and the git hooks"
+step "2. Install exactly what the lock says, and the git hooks"
 show make setup
 
-step "3. Run the notebook, so that it holds a table, a plot and execution counts"
+step "3. Run the notebook, so that it contains a table, a plot and execution counts"
 show .venv/bin/jupyter execute --inplace notebooks/quickstart.ipynb
 
-step "4. Commit it: the hook takes the outputs away and stops the commit"
+step "4. Commit it: the hook removes the outputs and stops the commit"
 if show git commit --all --quiet --message "Run the notebook"; then
   echo "The hook let the outputs through." >&2
   exit 1
 fi
 
-step "5. Change a word and commit again: this time there is nothing to take away"
+step "5. Change a word and commit again: this time there is nothing to remove"
 sed -i.bak 's/then replace it with your own/then make it yours/' notebooks/quickstart.ipynb
 rm notebooks/quickstart.ipynb.bak
 show git add --update
 show git commit --message "Make the notebook ours"
 if git show HEAD:notebooks/quickstart.ipynb | grep -q '"output_type"'; then
-  echo "The commit holds an output." >&2
+  echo "The commit contains an output." >&2
   exit 1
 fi
 
 step "6. Run the tests and the notebook"
 show make test
 
-step "7. Build the production image and run it without root, without writing, without capabilities"
+step "7. Build the production image and run it: no root, no writing, no capabilities"
 if ! make --silent engine; then
   image="The image was not built: no container engine answered."
 elif ! show make image; then
@@ -58,6 +58,6 @@ else
 fi
 
 step "Done"
-echo "A project with $(git ls-files | wc -l | tr -d ' ') files is in $project. The notebook ran, and git holds none of its outputs."
+echo "A project with $(git ls-files | wc -l | tr -d ' ') files is in $project. The notebook ran, and none of its outputs are in git."
 echo "$image"
 echo "Next: cd $project && make lab"

@@ -1,33 +1,37 @@
 """Every command in the documentation is typed into a terminal, page by page, as it stands there.
 
-A block of `console` or `sh` holds commands. A block of `text` behind it shows lines that they print.
-Comments in a page, which readers do not see, tell this test what to do besides:
+A block of `console` or `sh` holds commands. The block of `text` after it shows what they print: each of
+its lines is part of a printed line, in this order, and `…` stands for anything, as a line also for lines.
+A comment above a block, which readers do not see, says what is special about it:
 
-    <!-- fails -->            the next block ends with an exit code other than 0
-    <!-- not run: WHY -->     the next block cannot run here
-    <!-- by hand: COMMAND --> stands for what the text asks to do with mouse and keyboard
+    <!-- fails -->            its last command ends with an exit code other than 0
+    <!-- not run: WHY -->     it cannot run here
+    <!-- by hand: COMMAND --> before it, COMMAND does what the text asks to do with mouse and keyboard
 
-Pages that build or run an image need a container engine.
+by_hand.yml holds the longer commands of the last kind, which would stand in the way of whoever edits a page.
+
+Pages that build or run an image need a container engine. All other pages share one project, which is set up
+once and comes back as it was before each page.
 """
 
-import os
 import re
-import shutil
-import socket
-import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.docs.terminal import PROMPT, Terminal
-from tests.support import QUESTIONS, ROOT, commit_all, run
+from tests.support import QUESTIONS, ROOT
 
-ADDRESS = "https://github.com/pinbook/pinbook"
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES_OF_A_PROJECT = ["README.md", "tools/README.md"]
+# By page and heading, the commands that run before the first, second ... block under that heading.
+BY_HAND = yaml.safe_load(Path(__file__).with_name("by_hand.yml").read_text(encoding="utf-8"))
 STEP = re.compile(
-    r"^<!-- (?P<comment>fails|not run|by hand)(?:: (?P<detail>.+?))? -->$"
+    r"^#+ (?P<heading>[^\n]+)$"
+    r"|^<!-- (?P<comment>fails|not run|by hand)(?:: (?P<detail>.+?))? -->$"
     r"|^```(?P<kind>console|sh|text)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -36,72 +40,21 @@ SERVES_JUPYTER = ("make lab", "docker compose up notebook")
 JUPYTER = re.compile(r"http://127\.0\.0\.1:(?P<port>\d+)(?P<path>/lab\?token=\w+)")
 HELP = "|".join(re.escape(question["help"]) for question in QUESTIONS.values())
 QUESTION_OR_PROMPT = re.compile(f"🎤 (?P<help>{HELP})|{PROMPT.pattern}")
-# The README of a project speaks of a notebook that has been run, and that the hook has just cleaned.
-RUN_AND_COMMIT = """\
-<!-- by hand: sed -i.bak s/days=730/days=1460/ notebooks/quickstart.ipynb -->
-<!-- by hand: rm notebooks/quickstart.ipynb.bak -->
-<!-- by hand: .venv/bin/jupyter execute --inplace notebooks/quickstart.ipynb -->
-<!-- by hand: ! git commit --all --message "Run it" -->
-"""
+
+
+def name_of(page: Path) -> str:
+    """Return the path of a page from the top of the repository."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def steps_of(page: Path) -> list[re.Match]:
+    """Return the headings, comments and blocks of a page."""
+    return list(STEP.finditer(page.read_text(encoding="utf-8")))
 
 
 def needs_engine(page: Path) -> bool:
-    """Whether a page has commands for a container engine."""
-    blocks = [step["text"] or "" for step in STEP.finditer(page.read_text(encoding="utf-8"))]
-    return any(map(NEEDS_ENGINE.search, blocks))
-
-
-@pytest.fixture
-def environment(tmp_path, template) -> dict[str, str]:
-    """That of a person with git, make, uv and Copier, whom the public address leads to this template."""
-    programs, home = tmp_path / "programs", tmp_path / "home"
-    programs.mkdir()
-    for name in ("copier", "uv", "uvx"):
-        (programs / name).symlink_to(ROOT / ".venv/bin" / name)
-    (home / ".jupyter").mkdir(parents=True)
-    (home / ".jupyter/jupyter_server_config.json").write_text(
-        '{"ServerApp": {"allow_root": true, "open_browser": false}}'
-    )
-    return os.environ | {
-        "HOME": str(home),
-        "PATH": os.pathsep.join([str(home / ".local/bin"), str(programs), os.environ["PATH"]]),
-        "PAGER": "cat",
-        "COPIER_CACHE_DIR": str(home / "copier"),
-        "PROMPT_TOOLKIT_NO_CPR": "1",
-        "GIT_EDITOR": "sed -i.bak '1s/^/A message/'",
-        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
-        "GIT_CONFIG_COUNT": "2",
-        "GIT_CONFIG_KEY_0": f"url.{template}.insteadOf",
-        "GIT_CONFIG_VALUE_0": ADDRESS,
-        "GIT_CONFIG_KEY_1": f"url.{template}.insteadOf",
-        "GIT_CONFIG_VALUE_1": f"{ADDRESS}.git",
-    }
-
-
-@pytest.fixture
-def project(render, environment) -> Path:
-    """A project that is set up and committed; of the small stack, which installs faster."""
-    return set_up(render(stack="minimal"), environment)
-
-
-@pytest.fixture
-def project_with_engine(engine, local_base, mountable, render, environment) -> Path:
-    """A project in a folder that the engine can mount; its image needs no registry."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        environment["PORT"] = str(free.getsockname()[1])
-    if base := local_base():
-        environment["IMAGE_FLAGS"] = f"--build-arg PYTHON_IMAGE={base}"
-    project = mountable / "project"
-    shutil.copytree(render(stack="minimal"), project)
-    yield set_up(project, environment)
-    subprocess.run([engine, "compose", "down"], cwd=project, check=False, capture_output=True)
-    shutil.rmtree(project)
-
-
-def set_up(project: Path, environment: dict[str, str]) -> Path:
-    commit_all(project)
-    run("make", "setup", cwd=project, env=environment)
-    return project
+    """Return whether a page has commands for a container engine."""
+    return any(NEEDS_ENGINE.search(step["text"] or "") for step in steps_of(page))
 
 
 @pytest.mark.parametrize(
@@ -109,9 +62,9 @@ def set_up(project: Path, environment: dict[str, str]) -> Path:
     [
         pytest.param(page, marks=[pytest.mark.xdist_group("image")] if needs_engine(page) else [])
         for page in PAGES
-        if STEP.search(page.read_text(encoding="utf-8"))
+        if any(step["kind"] for step in steps_of(page))
     ],
-    ids=lambda page: page.relative_to(ROOT).as_posix(),
+    ids=name_of,
 )
 def test_the_commands_of_a_page_do_what_it_says(page, environment, tmp_path, request):
     text = page.read_text(encoding="utf-8")
@@ -120,52 +73,98 @@ def test_the_commands_of_a_page_do_what_it_says(page, environment, tmp_path, req
     elif "\ncopier copy " in text:
         folder = tmp_path
     else:
-        folder = request.getfixturevalue("project")
-    follow(text, folder, environment)
+        set_up, shared_folder = map(request.getfixturevalue, ("set_up", "shared_folder"))
+        folder = set_up(shared_folder)
+    follow(text, folder, environment, BY_HAND.get(name_of(page), {}))
+
+
+def test_the_commands_of_a_projects_pages_do_what_they_say(set_up, shared_folder, environment):
+    project = set_up(shared_folder)
+    for page in PAGES_OF_A_PROJECT:
+        text = (project / page).read_text(encoding="utf-8")
+        follow(text, project, environment, BY_HAND.get(f"template/{page}.jinja", {}))
 
 
 @pytest.mark.parametrize("manager", ["requirements", "uv"])
-def test_the_commands_in_the_readme_of_a_project_do_what_it_says(manager, render, environment):
-    answers = {"stack": "minimal", "dependency_manager": manager}
-    project = set_up(render(**answers), environment)
-    text = (project / "README.md").read_text(encoding="utf-8")
-    text = text.replace("```console\ngit", f"{RUN_AND_COMMIT}```console\ngit")
-    follow(text, project, environment)
+@pytest.mark.parametrize("page", PAGES_OF_A_PROJECT)
+def test_a_page_in_a_project_names_commands_that_make_has(page, manager, render):
+    project = render(stack="minimal", dependency_manager=manager)
+    makefile = (project / "Makefile").read_text(encoding="utf-8")
+    text = (project / page).read_text(encoding="utf-8")
+    named = {word for line in re.findall(r"`make ([a-z ]+)", text) for word in line.split()}
+    assert named
+    assert named <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_of_a_page_is_one_that_is_run_or_compared(page):
-    text = page.read_text(encoding="utf-8")
-    assert text.count("```") == 2 * sum(bool(step["kind"]) for step in STEP.finditer(text))
+    blocks = sum(bool(step["kind"]) for step in steps_of(page))
+    assert page.read_text(encoding="utf-8").count("```") == 2 * blocks
 
 
 def test_few_blocks_are_not_run_and_each_says_why():
     not_run = [
-        (page.relative_to(ROOT).as_posix(), step["detail"])
+        (name_of(page), step["detail"])
         for page in PAGES
-        for step in STEP.finditer(page.read_text(encoding="utf-8"))
+        for step in steps_of(page)
         if step["comment"] == "not run"
     ]
     assert not_run == [("README.md", "these are the tests")]
 
 
-def follow(text: str, folder: Path, environment: dict[str, str]) -> None:
+def test_what_is_done_by_hand_stands_before_a_block_of_a_page():
+    for name, by_heading in BY_HAND.items():
+        commands, heading = [], ""
+        for step in steps_of(ROOT / name):
+            heading = step["heading"] or heading
+            commands += [heading] if step["kind"] in ("console", "sh") else []
+        for heading, by_hand in by_heading.items():
+            assert 0 < len(by_hand) <= commands.count(heading), f"{name}: {heading}"
+
+
+def follow(text: str, folder: Path, environment: dict[str, str], by_hand: dict) -> None:
     """Do in one terminal all that a page asks for, and compare what it shows."""
-    printed, comment = "", None
+    printed, comment, pending = "", None, iter(())
     with Terminal(folder, environment) as terminal:
         for step in STEP.finditer(text):
-            if step["comment"] == "by hand":
+            if step["heading"]:
+                pending = iter(by_hand.get(step["heading"], ()))
+            elif step["comment"] == "by hand":
                 type_all(terminal, [step["detail"]])
             elif step["comment"]:
                 comment = step["comment"]
             elif step["kind"] == "text":
-                for line in step["text"].splitlines():
-                    assert line.strip() in printed, f"{line!r} is not in:\n{printed}"
+                compare(step["text"], printed)
             else:
+                type_all(terminal, next(pending, "").splitlines())
                 if comment != "not run":
                     commands = step["text"].replace("\\\n", " ").splitlines()
                     printed = type_all(terminal, commands, fails=comment == "fails")
                 comment = None
+
+
+def compare(shown: str, printed: str) -> None:
+    """Find each line that a page shows in what was printed, none before the one above it."""
+    rest = fit_any_width(printed).splitlines()
+    for line in map(str.strip, fit_any_width(shown).splitlines()):
+        pattern = ".*".join(map(re.escape, line.split("…")))
+        found = [number for number, one in enumerate(rest) if re.search(pattern, one)]
+        assert found, f"{line!r} is not, or not in this place, in:\n{printed}"
+        rest = rest[found[0] :] if line != "…" else rest
+
+
+def fit_any_width(text: str) -> str:
+    """Shorten the rows of blanks, dots and equal signs that fill a terminal up to its width."""
+    return re.sub(r"([ .=])\1{9,}", r"\1", text)
+
+
+def test_three_dots_on_a_page_stand_for_anything():
+    printed = f"first\nThe number is 17.\nmore\nlast {'=' * 99}\n"
+    compare(f"first\nThe number is ….\n…\nlast {'=' * 50}\n", printed)
+    compare("number is 17\n", printed)
+    for wrong in ("The number is …!\n", "last\nfirst\n", "…\nfast\n"):
+        with pytest.raises(AssertionError):
+            compare(wrong, printed)
 
 
 def type_all(terminal: Terminal, commands: list[str], fails: bool = False) -> str:
@@ -176,7 +175,7 @@ def type_all(terminal: Terminal, commands: list[str], fails: bool = False) -> st
             visit_jupyter(terminal, command)
             continue
         if command.startswith("copier copy ") and "--defaults" not in command:
-            answer_questions(terminal, command)
+            everything += answer_questions(terminal, command)
             continue
         code, printed = terminal.run(command)
         everything += printed
@@ -185,16 +184,18 @@ def type_all(terminal: Terminal, commands: list[str], fails: bool = False) -> st
     return everything
 
 
-def answer_questions(terminal: Terminal, command: str) -> None:
-    """Press Enter at each question that the command asks."""
+def answer_questions(terminal: Terminal, command: str) -> str:
+    """Press Enter at each question that the command asks; return what it prints."""
     terminal.type(command + "\n")
-    asked = set()
+    printed, asked = "", set()
     while (seen := terminal.read_until(QUESTION_OR_PROMPT, seconds=60))["help"]:
+        printed += seen.string[: seen.end()]
         if seen["help"] not in asked:  # It is drawn again when it is answered.
             asked.add(seen["help"])
             terminal.type("\r")
     assert asked
     assert seen["code"] == "0", seen.string
+    return printed + seen.string[: seen.start()]
 
 
 def visit_jupyter(terminal: Terminal, command: str) -> None:

@@ -84,7 +84,7 @@ def test_the_section_of_a_question_names_the_files_that_an_answer_changes(name, 
             changed |= {
                 path for path in base.keys() | files.keys() if base.get(path) != files.get(path)
             }
-    changed.remove(".copier-answers.yml")
+    changed.discard(".copier-answers.yml")
     assert item(sections("questions.md")[name], "Changes") == changed
 
 

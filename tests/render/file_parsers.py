@@ -147,7 +147,7 @@ PARSERS = {
     ".gitattributes": plain_text,
     ".gitignore": plain_text,
     "LICENSE": plain_text,
-    "README.md": plain_text,
+    "*README.md": plain_text,
 }
 # For files without a suffix.
 INTERPRETERS = {"sh": parse_shell, "python3": parse_python}

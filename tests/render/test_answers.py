@@ -128,12 +128,13 @@ def check_project(project: Path, answers: dict) -> None:
     assert metadata["authors"][0]["name"] == author
     assert metadata["authors"][0].get("email", "") == answers["author_email"]
 
-    readme = (project / "README.md").read_text(encoding="utf-8").split("\n")
-    assert readme[0] == f"# {title}"
-    assert description in readme
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    lines = unescaped(readme).split("\n")
+    assert lines[0] == f"# {title}"
+    assert lines[2] == description
 
     notebook = json.loads((project / "notebooks/quickstart.ipynb").read_text(encoding="utf-8"))
-    assert notebook["cells"][0]["source"][0] == f"# {title}\n"
+    assert unescaped(notebook["cells"][0]["source"][0]) == f"# {title}\n"
 
     licence = (project / "LICENSE").read_text(encoding="utf-8").split("\n")
     assert any(line.startswith("Copyright (c) 20") and line.endswith(author) for line in licence)
@@ -143,6 +144,11 @@ def check_project(project: Path, answers: dict) -> None:
     command = [sys.executable, "-I", "-B", "-c", code]
     imported = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True)
     assert Path(imported.stdout.strip()) == project.absolute() / "src" / package / "__init__.py"
+
+
+def unescaped(markdown: str) -> str:
+    """Return text of Markdown without the backslashes that keep it from being markup."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown)
 
 
 @pytest.mark.xdist_group("projects")

@@ -42,6 +42,7 @@ FILES = {
     "src/my_ai_project/__main__.py": "true",
     "src/my_ai_project/seasons.py": "true",
     "tests/test_seasons.py": "true",
+    "tools/README.md": "true",
     "tools/lockcheck.py": "true",
     "tools/nbclean.py": "true",
     "tools/packages.py": "true",

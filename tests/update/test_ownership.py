@@ -1,4 +1,4 @@
-"""copier.yml says twice, and the README of a project in words, which files are the user's."""
+"""copier.yml says twice, and tools/README.md in words, which files are the user's."""
 
 import re
 import shutil
@@ -31,10 +31,11 @@ def test_both_lists_of_the_users_files_are_equal():
     assert len(set(excluded)) == len(excluded)
 
 
-def test_the_readme_of_a_project_names_all_files_of_the_user(render):
+def test_tools_readme_names_all_files_of_the_user(render):
     named = set()
     for answers in ({}, {"dependency_manager": "uv"}):
-        section = (render(**answers) / "README.md").read_text().partition("## Template updates")[2]
+        page = (render(**answers) / "tools/README.md").read_text()
+        section = page.partition("## Template updates")[2]
         named |= set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", section))
     assert {entry.removeprefix("/") for entry in SETTINGS["_skip_if_exists"]} <= named
 
