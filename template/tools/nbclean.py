@@ -2,216 +2,166 @@
 
 nbstripout decides what is removed, and keeps what it always keeps: a cell with the tag
 `keep_output`, ids, tags, attachments. [tool.nbclean] in pyproject.toml adds to what is removed.
-The executed notebook is kept in the git folder first: the newest three of each notebook.
+A copy of the executed notebook is kept in the git folder first, and --restore reads it.
 """
 
 import argparse
+import ast
 import functools
 import json
 import os
 import re
-import shlex
 import sys
-import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 EXIT_CODES = """exit codes:
-  0  every notebook is clean, or its outputs are back
-  1  a notebook was cleaned; --check: one is not clean; --staged: only outputs were staged
+  0  every notebook is clean, or what could be brought back is back
+  1  a notebook was cleaned; --check: one is not clean
   2  a notebook was left as it is, with one sentence why; or the command line is wrong
 """
 COPIES = 3
-SYMLINK = "120000"
 NOTEBOOKS = ":(top,icase)*.ipynb", ":(top,exclude)*.ipynb_checkpoints/*"
-OUTPUT_FIELDS = "outputs", "execution_count", "prompt_number"
+OUTPUT_FIELDS = "outputs", "execution_count"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
-class Refused(Exception):
-    """A notebook that is left as it is; the text says why."""
-
-
-def fail(sentence: str) -> NoReturn:
-    """Say what is wrong and stop."""
-    print(f"nbclean: {sentence}", file=sys.stderr)
-    sys.exit(2)
-
-
-# --- what a notebook is ------------------------------------------------------------------------
+class Problem(Exception):
+    """The reason, in one sentence, why a notebook is left as it is or nothing is done."""
 
 
 def parse(raw: bytes) -> dict:
-    """Read a notebook of nbformat 3 or 4. Raises Refused with the position of what is wrong."""
-    cells = 0
-
-    def unique(pairs: list[tuple[str, object]]) -> dict:
-        nonlocal cells
-        found = dict(pairs)
-        if len(found) < len(pairs):  # a JSON reader would drop one of them in silence
-            key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise Refused(f"an object after cell {cells} has the key {key!r} twice")
-        cells += "cell_type" in found
-        return found
-
+    """Return the notebook of nbformat 4 in these bytes. Raises Problem with the place of an error."""
     try:
         text = raw.decode("utf-8-sig")
-        if not text.strip():
-            raise Refused("the file is empty")
-        notebook = json.loads(text, object_pairs_hook=unique)
+        notebook = json.loads(text) if text.strip() else None
     except UnicodeDecodeError as error:
-        raise Refused(f"byte {error.start + 1} is not UTF-8 text") from None
+        raise Problem(f"byte {error.start + 1} is not UTF-8 text") from None
     except json.JSONDecodeError as error:
         found = text[error.pos : error.pos + 40].split("\n")[0].strip()
         where = f"line {error.lineno} column {error.colno}"
-        raise Refused(f"not JSON at {where}: {error.msg}, found {found!r}") from None
+        raise Problem(f"not JSON at {where}: {error.msg}, found {found!r}") from None
     except (RecursionError, ValueError) as error:
-        raise Refused(f"not JSON that can be read: {error}") from None
-
-    expect(notebook, dict, "the notebook")
-    version = notebook.get("nbformat")
-    if version not in (3, 4):
-        raise Refused(f"nbformat is {json.dumps(version)[:40]}, only 3 and 4 can be cleaned")
-    expect(notebook.get("metadata", {}), dict, "the notebook's metadata")
-    for number, cell in enumerate(cells_of(notebook), 1):
-        expect(cell, dict, f"cell {number}")
-        expect(cell.get("metadata", {}), dict, f"cell {number}: metadata")
-        for output in expect(cell.get("outputs", []), list, f"cell {number}: outputs"):
-            expect(output, dict, f"cell {number}: an output")
+        raise Problem(f"not JSON that can be read: {error}") from None
+    if not text.strip():
+        raise Problem("the file is empty")
+    if not isinstance(notebook, dict) or notebook.get("nbformat") != 4:
+        raise Problem("it is no notebook of nbformat 4: open it in Jupyter and save it")
+    for part, kind in {"metadata": dict, "cells": list}.items():
+        if not isinstance(notebook.get(part, {} if kind is dict else None), kind):
+            raise Problem(f"the notebook's {part} cannot be read: open it in Jupyter and save it")
+    for number, cell in enumerate(notebook["cells"], 1):
+        if not is_cell(cell):
+            raise Problem(f"cell {number} is not what nbformat calls a cell")
     return notebook
 
 
-def expect(value: object, kind: type, what: str) -> object:
-    """Return the value if it is of the kind, dict or list. Raises Refused."""
-    if not isinstance(value, kind):
-        names = {dict: "an object", list: "a list", type(None): "null or missing"}
-        found = names.get(type(value)) or json.dumps(value)[:40]
-        raise Refused(f"{what} is {found}, not {names[kind]}")
-    return value
-
-
-def cells_of(notebook: dict) -> list:
-    """All cells; nbformat 3 has them in worksheets. Raises Refused."""
-    if notebook["nbformat"] == 4:
-        return expect(notebook.get("cells"), list, "cells")
-    sheets = expect(notebook.get("worksheets"), list, "worksheets")
-    found = [expect(sheet, dict, "a worksheet").get("cells") for sheet in sheets]
-    return [cell for cells in found for cell in expect(cells, list, "cells")]
+def is_cell(cell: object) -> bool:
+    """Return whether a cell, its metadata and its outputs are of the types that nbformat wants."""
+    if not isinstance(cell, dict) or not isinstance(cell.get("metadata", {}), dict):
+        return False
+    outputs = cell.get("outputs", [])
+    return isinstance(outputs, list) and all(isinstance(output, dict) for output in outputs)
 
 
 def executed(cell: dict) -> bool:
-    """Whether a cell has outputs or a count."""
-    counts = cell.get("execution_count"), cell.get("prompt_number")
-    return bool(cell.get("outputs")) or counts != (None, None)
+    """Return whether a cell has outputs or an execution count."""
+    return bool(cell.get("outputs")) or cell.get("execution_count") is not None
 
 
 def dump(notebook: dict, raw: bytes) -> bytes:
-    """Write a notebook with the indent, the escapes and the line ends of its bytes until now."""
+    """Return a notebook's bytes with the indent, escapes and line ends of its bytes until now."""
     indent = re.match(rb"\W*?\{\r?\n([ \t]+)\"", raw)
-    text = json.dumps(
-        notebook, indent=indent and indent[1].decode(), ensure_ascii=raw.isascii()
-    ) + "\n" * raw.endswith(b"\n")
+    space = indent[1].decode() if indent else None
+    text = json.dumps(notebook, indent=space, ensure_ascii=raw.isascii())
+    text += "\n" * raw.endswith(b"\n")
     if b"{\r\n" in raw:
         text = text.replace("\n", "\r\n")
     # Half of a surrogate pair has no form in UTF-8, but its escape is good JSON.
     return text.encode("utf-8", "backslashreplace")
 
 
-# --- what is removed ---------------------------------------------------------------------------
+@functools.cache
+def removed_keys() -> tuple[str, ...]:
+    """Return the keys that [tool.nbclean] removes besides outputs and counts. Raises Problem."""
+    import tomllib
+
+    try:
+        tools = tomllib.loads(PYPROJECT.read_text(encoding="utf-8")).get("tool", {})
+        keys = tuple(tools.get("nbclean", {}).get("remove", []))
+        wrong = [key for key in keys if not key.startswith(("metadata.", "cell."))]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise Problem(f"{PYPROJECT}: [tool.nbclean] cannot be read: {error}") from None
+    if wrong:
+        start = "must start with 'metadata.' or 'cell.'"
+        raise Problem(f"{PYPROJECT}: in `remove`, {wrong[0]!r} {start}")
+    return keys
 
 
-class Rules:
-    """What is removed, besides outputs and counts: the table [tool.nbclean]."""
+def stripped(metadata: dict, cell: dict, keys: tuple[str, ...]) -> tuple[dict, dict]:
+    """Return the clean form of a notebook's metadata and of one cell."""
+    part = {"metadata": metadata, "cell": cell}
+    # Importing nbstripout takes ten times as long as everything else, so a clean cell avoids it.
+    if not executed(cell) and not any(has(part, key) for key in keys):
+        return metadata, cell
+    from nbformat import from_dict
+    from nbstripout import strip_output
 
-    def __init__(self) -> None:
-        """Read pyproject.toml; without the table nothing is added. Raises SystemExit."""
-        try:
-            tools = tomllib.loads(PYPROJECT.read_text(encoding="utf-8")).get("tool", {})
-            table = tools.get("nbclean", {"remove": [], "home-parents": []})
-            self.keys = list(table["remove"])
-            parents = "|".join(map(re.escape, table["home-parents"])) or "(?!)"
-            wrong = [key for key in self.keys if not key.startswith(("metadata.", "cell."))]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            fail(f"{PYPROJECT}: [tool.nbclean] needs `remove` and `home-parents`: {error!r}")
-        if wrong:
-            fail(f"{PYPROJECT}: in `remove`, {wrong[0]!r} must start with 'metadata.' or 'cell.'")
-        # Not in the middle of a path or an address: https://example.org/home/page stays.
-        self.home = re.compile(rf"(?<![\w.~-])(?:{parents})[\\/][^\\/\s\"'~][^\\/\s\"']*")
-
-    def without_homes(self, value: object) -> object:
-        """The same metadata, with ~ for /home/NAME."""
-        if isinstance(value, str):
-            return self.home.sub("~", value)
-        if isinstance(value, list):
-            return [self.without_homes(item) for item in value]
-        if isinstance(value, dict):
-            return {key: self.without_homes(item) for key, item in value.items()}
-        return value
-
-    def apply(self, metadata: dict, cell: dict) -> tuple[dict, dict]:
-        """The clean form of a notebook's metadata and of one cell."""
-        part = {"metadata": metadata, "cell": cell}
-        # To import nbstripout takes ten times as long as all the rest.
-        if executed(cell) or any(has(part, key) for key in self.keys):
-            from nbformat import from_dict
-            from nbstripout import strip_output
-
-            notebook = from_dict({"nbformat": 4, "metadata": metadata, "cells": [cell]})
-            strip_output(notebook, None, keep_count=False, keep_id=True, extra_keys=self.keys)
-            metadata, cell = notebook["metadata"], notebook["cells"][0]
-        if "metadata" in cell:
-            cell = {**cell, "metadata": self.without_homes(cell["metadata"])}
-        return self.without_homes(metadata), cell
+    notebook = from_dict({"nbformat": 4, "metadata": metadata, "cells": [cell]})
+    strip_output(notebook, None, keep_count=False, keep_id=True, extra_keys=list(keys))
+    return notebook["metadata"], notebook["cells"][0]
 
 
 def has(value: object, key: str) -> bool:
-    """Whether nbstripout would find a dotted key; a name may itself have dots."""
+    """Return whether nbstripout would find a dotted key; a name may itself have dots."""
     head, _, tail = key.partition(".")
     return isinstance(value, dict) and (key in value or has(value.get(head), tail))
 
 
-def clean(notebook: dict, rules: Rules) -> list[str]:
-    """Clean a notebook in place; return what changed, one phrase per cell. Raises Refused."""
-    changes = []
-    before = notebook.get("metadata", {})
-    metadata, _ = rules.apply(before, {})
-    if metadata != before:
-        notebook["metadata"] = metadata
-        changes.append("notebook: metadata")
-    for number, cell in enumerate(cells_of(notebook), 1):
+def clean(notebook: dict) -> list[str]:
+    """Clean a notebook in place; return what changed, one phrase per cell. Raises Problem."""
+    keys, changes, shows_widget = removed_keys(), [], False
+    cell_keys = tuple(key for key in keys if key.startswith("cell."))
+    for number, cell in enumerate(notebook["cells"], 1):
         try:
-            _, after = rules.apply(metadata, cell)
+            _, after = stripped(notebook.get("metadata", {}), cell, cell_keys)
         except Exception as error:  # noqa: BLE001 (whatever stops nbstripout, nothing is changed)
-            raise Refused(f"cell {number}: {error or type(error).__name__}") from None
+            raise Problem(f"cell {number}: {error or type(error).__name__}") from None
+        views = [output.get("data") or {} for output in after.get("outputs", [])]
+        shows_widget |= any(WIDGET_VIEW in data for data in views)
         if after != cell:
             parts = [key for key in cell if key not in after or after[key] != cell[key]]
             changes.append(f"cell {number}: {', '.join(sorted(parts))}")
             cell.clear()
             cell.update(after)
+    # A widget that stays on show needs its state, which the notebook's metadata holds.
+    keys = tuple(key for key in keys if not (shows_widget and key == "metadata.widgets"))
+    before = notebook.get("metadata", {})
+    metadata, _ = stripped(before, {"cell_type": "raw", "metadata": {}}, keys)
+    if metadata != before:
+        notebook["metadata"] = metadata
+        changes.append("notebook: metadata")
     return changes
 
 
-# --- files and git -----------------------------------------------------------------------------
+def state(path: str) -> tuple[int, int]:
+    """Return what differs after another program has written the file. Raises OSError."""
+    found = os.stat(path)
+    return found.st_ino, found.st_mtime_ns
 
 
 def read(path: str) -> tuple[bytes, tuple[int, int]]:
-    """The bytes of a file, and its state before they were read. Raises OSError."""
+    """Return the bytes of a file, and its state before they were read. Raises OSError."""
     before = state(path)
-    with open(path, "rb") as file:
-        return file.read(), before
-
-
-def state(path: str) -> tuple[int, int]:
-    """What differs after another program has written the file. Raises OSError."""
-    found = os.stat(path)
-    return found.st_ino, found.st_mtime_ns
+    return Path(path).read_bytes(), before
 
 
 def write(path: str, data: bytes, before: tuple[int, int]) -> None:
     """Replace a file, whole or not at all: a crash leaves the old or the new one.
 
-    Raises OSError, and Refused if its state is not as `before`.
+    Raises OSError, and Problem if its state is not as `before`.
     """
     import shutil
     import tempfile
@@ -224,163 +174,175 @@ def write(path: str, data: bytes, before: tuple[int, int]) -> None:
             file.flush()
             os.fsync(file.fileno())
         shutil.copymode(path, new)
+        # jupytext --sync takes the newer of a pair for the edited one, so the time stays as it was.
+        os.utime(new, ns=(before[1], before[1]))
         if state(path) != before:
-            raise Refused("another program has just written it, try again")
+            raise Problem("another program has just written it, try again")
         os.replace(new, path)
     except BaseException:
         Path(new).unlink(missing_ok=True)
         raise
 
 
-def git(*arguments: str, stdin: bytes = b"", fatal: bool = True) -> bytes:
-    """What a git command prints. If it fails: nothing, or (fatal) exit with git's sentence."""
+def git(*arguments: str) -> str:
+    """Return what a git command prints. Raises Problem with git's sentence if it fails."""
     import subprocess
 
     try:
-        done = subprocess.run(["git", *arguments], input=stdin, check=False, capture_output=True)
+        done = subprocess.run(["git", *arguments], check=False, capture_output=True)
     except OSError as error:
-        fail(f"git cannot be started: {error.strerror}")
-    if done.returncode and fatal:
-        fail(os.fsdecode(done.stderr).strip())
-    return done.stdout
+        raise Problem(f"git cannot be started: {error.strerror}") from None
+    if done.returncode:
+        raise Problem(os.fsdecode(done.stderr).strip())
+    return os.fsdecode(done.stdout)
 
 
 def tracked() -> list[str]:
-    """The notebooks that git tracks and that are there, without Jupyter's checkpoints."""
-    found = os.fsdecode(git("ls-files", "-z", "--deduplicate", "--", *NOTEBOOKS))
-    return [path for path in found.split("\0") if os.path.isfile(path)]
-
-
-def staged() -> dict[str, tuple[str, str]]:
-    """The notebooks that a commit would add or change, with mode and blob of the staged version."""
-    options = "--cached", "--raw", "--no-abbrev", "--no-renames", "--diff-filter=AM", "-z"
-    fields = os.fsdecode(git("diff", *options, "--", *NOTEBOOKS)).split("\0")
-    found = {path: info.split() for info, path in zip(fields[::2], fields[1::2], strict=False)}
-    return {path: (info[1], info[3]) for path, info in found.items() if info[1] != SYMLINK}
-
-
-def nothing_staged() -> bool:
-    """Whether a commit would be empty."""
-    merge = git("rev-parse", "--verify", "--quiet", "MERGE_HEAD", fatal=False)
-    return not merge and not git("diff", "--cached", "--name-only")
-
-
-def same_as_head() -> bool:
-    """Whether all tracked files are as in the last commit."""
-    head = git("rev-parse", "--verify", "--quiet", "HEAD", fatal=False)
-    return bool(head) and not git("diff", "--name-only", "HEAD")
-
-
-def only_on_screen(path: str, rules: Rules) -> bool:
-    """Whether the staged version of a notebook is clean, so that no output gets into a commit."""
-    staged = git("cat-file", "blob", f":./{Path(os.path.relpath(path)).as_posix()}", fatal=False)
-    try:
-        return not clean(parse(staged), rules)
-    except Refused:
-        return False
-
-
-# --- the executed copies -----------------------------------------------------------------------
+    """Return the notebooks that git tracks and that are there, without links and checkpoints."""
+    found = git("ls-files", "-z", "--deduplicate", "--", *NOTEBOOKS).split("\0")
+    return [path for path in found if os.path.isfile(path) and not os.path.islink(path)]
 
 
 @functools.cache
 def repository() -> tuple[str, Path]:
-    """The top folder and the folder of copies. Each worktree and each submodule has its own."""
-    found = git("rev-parse", "--show-toplevel", "--git-path", "nbclean")
-    top, copies = os.fsdecode(found).splitlines()
-    return top, Path(copies)
+    """Return the top folder and the folder of copies, which each worktree and submodule has."""
+    top, copies = git("rev-parse", "--show-toplevel", "--git-path", "nbclean").splitlines()
+    return os.path.realpath(top), Path(copies)
 
 
 def copies_of(path: str) -> tuple[Path, list[Path]]:
-    """The folder with the copies of a notebook, and the copies, oldest first. Raises Refused."""
+    """Return the folder with a notebook's copies, and the copies, oldest first. Raises Problem."""
     top, copies = repository()
-    relative = os.path.relpath(path, top)
-    if Path(relative).parts[0] == os.pardir:
-        raise Refused(f"it is outside {top}, so its executed copy would have no place")
-    folder = copies / relative
-    found = [copy for copy in folder.glob("*.ipynb") if copy.stem.isdecimal()]
-    return folder, sorted(found, key=lambda copy: int(copy.stem))
+    relative = Path(os.path.relpath(os.path.realpath(path), top))
+    if relative.parts[0] == os.pardir:
+        raise Problem(f"it is outside {top}, so its executed copy would have no place")
+    found = [copy for copy in (copies / relative).glob("*.ipynb") if copy.stem.isdecimal()]
+    return copies / relative, sorted(found, key=lambda copy: int(copy.stem))
 
 
-def keep(path: str, raw: bytes) -> Path:
-    """Keep the executed notebook, drop its oldest copies. Raises OSError, Refused."""
+def copies_of_lost_notebooks() -> list[Path]:
+    """Return the copies of notebooks that are no longer there, such as renamed ones."""
+    top, copies = repository()
+    found = [copy for copy in copies.rglob("*.ipynb") if copy.is_file() and copy.stem.isdecimal()]
+    lost = [copy for copy in found if not Path(top, copy.parent.relative_to(copies)).exists()]
+    return sorted(lost, key=lambda copy: int(copy.stem))
+
+
+def keep(path: str, raw: bytes, notebook: dict) -> Path:
+    """Keep the executed notebook, and drop old copies that hold no output of their own.
+
+    Raises OSError, Problem.
+    """
     folder, copies = copies_of(path)
     folder.mkdir(parents=True, exist_ok=True)
     if not copies or copies[-1].read_bytes() != raw:
         copies.append(folder / f"{int(copies[-1].stem) + 1 if copies else 1}.ipynb")
-        try:
-            os.link(os.path.realpath(path), copies[-1])
-        except OSError:  # a file system without hard links
-            copies[-1].write_bytes(raw)
-    for old in copies[:-COPIES]:
-        old.unlink()
+        copies[-1].write_bytes(raw)
+    if len(copies) > COPIES:
+        needed = {copy for copy, _ in newest_outputs(notebook, copies).values()}
+        for old in copies[:-COPIES]:
+            if old not in needed:
+                old.unlink()
     return copies[-1]
 
 
-def by_content(notebook: dict) -> dict[str, dict]:
-    """The cells by id and source: outputs never come back under other code."""
-    found, seen = {}, Counter()
-    for cell in cells_of(notebook):
-        key = json.dumps([cell.get("id"), cell.get("source", cell.get("input"))])
-        seen[key] += 1  # before nbformat 4.5 there are no ids
-        found[f"{key} {seen[key]}"] = cell
+def code(source: object) -> tuple[str, frozenset[str]]:
+    """Return a cell's code without its format, and the names that it imports."""
+    text = "".join(map(str, source)) if isinstance(source, list) else str(source)
+    # A line of IPython such as %time becomes a string, which ast can read.
+    python = re.sub(r"(?m)^([ \t]*)([%!].*)$", lambda line: line[1] + repr(line[2].strip()), text)
+    try:
+        tree = ast.parse(python)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return re.sub(r"\s+", " ", text).strip(), frozenset()
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = frozenset(
+        f"{getattr(node, 'module', '')} {ast.dump(name)}" for node in imports for name in node.names
+    )
+    rest = [ast.dump(node) for node in tree.body if node not in imports]
+    return "\n".join(rest), names
+
+
+def cells_by_code(notebook: dict) -> Iterator[tuple[tuple, frozenset[str], dict]]:
+    """Yield the key of each code cell, what it imports, and the cell."""
+    seen: Counter[tuple] = Counter()
+    for cell in notebook["cells"]:
+        if cell.get("cell_type") == "code":
+            text, imports = code(cell.get("source", ""))
+            key = (cell.get("id"), text)
+            seen[key] += 1  # Before nbformat 4.5, cells have no ids.
+            yield (*key, seen[key]), imports, cell
+
+
+def newest_outputs(notebook: dict, copies: list[Path]) -> dict[tuple, tuple[Path, dict]]:
+    """Return for each cell of a notebook the newest copy that has its output, with the old cell.
+
+    The code must be the same but for its format and for imports that were taken away since.
+    """
+    cells = {key: imports for key, imports, _ in cells_by_code(notebook)}
+    found: dict[tuple, tuple[Path, dict]] = {}
+    for copy in reversed(copies):
+        for key, imports, old in cells_by_code(parse(copy.read_bytes())):
+            if executed(old) and key not in found and key in cells and cells[key] <= imports:
+                found[key] = copy, old
     return found
 
 
 def restore(path: str) -> int:
-    """Put the outputs of the newest copy back into a notebook. Raises OSError, Refused."""
-    copies = copies_of(path)[1]
-    if not copies:
-        raise Refused("there is no executed copy of it")
+    """Bring outputs back into a notebook; return how many. Raises OSError, Problem."""
     raw, before = read(path)
-    notebook, copy = parse(raw), parse(copies[-1].read_bytes())
-    cells, back, lost = by_content(notebook), 0, 0
-    for key, old in by_content(copy).items():
-        if executed(old) and key not in cells:
-            lost += 1
-        elif executed(old) and not executed(cells[key]):
+    notebook = parse(raw)
+    found = newest_outputs(notebook, copies_of(path)[1])
+    renamed = newest_outputs(notebook, copies_of_lost_notebooks())
+    found = {key: old for key, old in renamed.items() if key[0]} | found
+    back = 0
+    for key, _, cell in cells_by_code(notebook):
+        if key in found and not executed(cell):
+            copy, old = found[key]
+            cell.update((field, old[field]) for field in OUTPUT_FIELDS if field in old)
+            widgets = parse(copy.read_bytes()).get("metadata", {}).get("widgets")
+            if widgets:
+                notebook.setdefault("metadata", {}).setdefault("widgets", widgets)
             back += 1
-            cells[key].update((field, old[field]) for field in OUTPUT_FIELDS if field in old)
     if back:
-        if "widgets" in copy.get("metadata", {}):
-            notebook.setdefault("metadata", {}).setdefault("widgets", copy["metadata"]["widgets"])
         write(path, dump(notebook, raw), before)
         print(f"{path}: outputs are back (cells: {back})")
-    if lost:
-        print(f"{path}: {copies[-1]} has outputs of cells that have changed since ({lost})")
-    return 0
+    return back
 
 
-# --- the command -------------------------------------------------------------------------------
-
-
-def clean_file(path: str, rules: Rules, options: argparse.Namespace) -> int:
-    """Clean or check one notebook; return its exit code. Raises OSError, Refused."""
+def clean_file(path: str, check: bool) -> int:
+    """Clean or check one notebook; return whether it was not clean. Raises OSError, Problem."""
     raw, before = read(path)
     notebook = parse(raw)
-    changes = clean(notebook, rules)
-    if not changes or (options.keep_local and only_on_screen(path, rules)):
-        return 0
-    if options.check:
+    changes = clean(notebook)
+    if changes and check:
         print("\n".join(f"{path}: {change}" for change in changes))
-        return 1
-    data = dump(notebook, raw)
-    copy = keep(path, raw)
-    write(path, data, before)
-    print(f"{path}: cleaned; the executed notebook is {copy}")
-    return 1
+    elif changes:
+        copy = keep(path, raw, notebook)
+        write(path, dump(notebook, raw), before)
+        print(f"{path}: cleaned; the executed notebook is {copy}")
+    return bool(changes)
 
 
-def clean_staged(path: str, rules: Rules, staged: dict[str, tuple[str, str]]) -> int:
-    """Clean the staged version of a notebook; its file keeps the outputs. Raises Refused."""
-    mode, blob = staged[path]
-    raw = git("cat-file", "blob", blob)
-    notebook = parse(raw)
-    if clean(notebook, rules):
-        blob = os.fsdecode(git("hash-object", "-w", "--stdin", stdin=dump(notebook, raw))).strip()
-        git("update-index", "--cacheinfo", f"{mode},{blob},{path}")
-        print(f"{path}: the commit has no outputs, the file keeps them")
-    return 0
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks for; return the exit code. Raises Problem."""
+    files, count, failed = options.files or tracked(), 0, False
+    for path in files:
+        try:
+            count += restore(path) if options.restore else clean_file(path, options.check)
+        except (Problem, OSError, RecursionError) as error:
+            sentence = getattr(error, "strerror", None) or error
+            print(f"{path}: left as it is: {sentence}", file=sys.stderr)
+            failed = True
+    if options.restore:
+        if not count and not failed:
+            print("No outputs were brought back: no copy has one that is missing.")
+    elif count and options.check:
+        print("These notebooks are not clean. `make lint` cleans them; then commit the result.")
+    elif count:
+        print("Stage what was cleaned, then repeat your commit.")
+        print("`make outputs` brings the outputs back on screen.")
+    return 2 if failed else int(bool(count) and not options.restore)
 
 
 def main() -> int:
@@ -392,57 +354,19 @@ def main() -> int:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="change nothing, name what is not clean")
     mode.add_argument("--restore", action="store_true", help="bring the outputs back on screen")
-    mode.add_argument(
-        "--staged", action="store_true", help="clean what is staged; the files keep their outputs"
-    )
-    parser.add_argument(
-        "--keep-local",
-        action="store_true",
-        help="leave a file alone if its staged version is clean",
-    )
     options = parser.parse_args()
-    if options.staged and options.files:
-        parser.error("--staged takes no FILE: it cleans every staged notebook")
     for stream in sys.stdout, sys.stderr:
         stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
-
-    if options.restore:
-        files, work = options.files or [path for path in tracked() if copies_of(path)[1]], restore
-    elif options.staged:
-        files = staged()
-        work = functools.partial(clean_staged, rules=Rules(), staged=files)
-    else:
-        files = options.files or tracked()
-        work = functools.partial(clean_file, rules=Rules(), options=options)
-    codes, cleaned = {0}, []
-    for path in files:
-        try:
-            code = work(path)
-            codes.add(code)
-            # git tells a hook in which folder `git commit` was typed.
-            here = os.path.relpath(path, os.environ.get("GIT_PREFIX") or ".")
-            cleaned += [shlex.quote(here)] * code
-        except (Refused, OSError, RecursionError) as error:
-            sentence = getattr(error, "strerror", None) or error
-            print(f"{path}: left as it is: {sentence}", file=sys.stderr)
-            codes.add(2)
-    if options.staged and files and nothing_staged():
-        print("Only outputs have changed: there is nothing to commit.")
-        codes.add(1)
-    elif options.check and 1 in codes:
-        print("`python tools/nbclean.py` cleans them.")
-    elif cleaned:
-        add = f"git add -u {' '.join(cleaned)}"
-        if same_as_head():
-            print(f"Only outputs had changed: after `{add}` there is nothing to commit.")
-        else:
-            print(f"`{add} && git commit` finishes the commit.")
-        print("`make outputs` brings the outputs back on screen.")
-    return max(codes)
+    try:
+        return run(options)
+    except Problem as problem:
+        print(f"nbclean: {problem}", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("nbclean: interrupted; every notebook is whole, cleaned or not", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        fail("interrupted; every notebook is whole, cleaned or not")
+    sys.exit(main())

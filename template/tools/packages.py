@@ -4,6 +4,8 @@
     python tools/packages.py lock               make the lock fit what the project asks for again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
     python tools/packages.py audit              look for known vulnerabilities of what is locked
+    python tools/packages.py hooks              install the git hooks, with pre-commit
+    python tools/packages.py collect PART DIR   put the wheels of a part of the lock into a folder
 
 The lock is requirements.txt and dev-requirements.txt, made from the .in files beside them, or,
 where there is no requirements.in, uv.lock, made from pyproject.toml.
@@ -77,6 +79,16 @@ def main() -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
     command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
+    commands.add_parser("hooks", help="install the git hooks, with pre-commit")
+    command = commands.add_parser("collect", help="put wheels of the lock into a folder, with pip")
+    command.add_argument(
+        "part",
+        choices=["run", "dev", "uv"],
+        help="what the project needs, that and its tools, or uv alone",
+    )
+    command.add_argument(
+        "folder", type=lambda text: Path(text).absolute(), metavar="DIR", help="where the wheels go"
+    )
     args = parser.parse_args()
 
     try:
@@ -92,6 +104,10 @@ def main() -> None:
             lock()
         elif args.command == "upgrade":
             upgrade(args.names)
+        elif args.command == "hooks":
+            install_hooks()
+        elif args.command == "collect":
+            collect(args.part, args.folder)
         else:
             audit(args.options)
     except subprocess.CalledProcessError as error:
@@ -198,6 +214,82 @@ def in_pip_format(uv: str, folder: Path) -> list[Path]:
     file = folder / "uv.txt"
     run(uv, "export", "--quiet", "--frozen", "--no-emit-project", f"--output-file={file}")
     return [file]
+
+
+def install_hooks() -> None:
+    """Install the git hooks of .pre-commit-config.yaml; make a repository where there is none."""
+    if not output("git", "rev-parse", "--git-dir"):
+        run("git", "init", "--quiet", "--initial-branch", "main")
+    folder = output("git", "config", "core.hooksPath")
+    hook = Path(output("git", "rev-parse", "--git-path", "hooks"), "pre-commit")
+    present = hook.read_text(encoding="utf-8", errors="replace") if hook.exists() else ""
+    if output("git", "rev-parse", "--show-prefix"):
+        print(
+            "This folder is not the top of its git repository, so the hooks are not installed: they"
+            " work only there.",
+            file=sys.stderr,
+        )
+    elif folder:
+        print(
+            f"git looks for hooks in {folder} (core.hooksPath), so they are not installed; call"
+            f" '{VENV_PYTHON.parent}/pre-commit run' from the pre-commit hook there.",
+            file=sys.stderr,
+        )
+    elif "prek" in present:
+        print("The hooks of prek stay.")
+    elif str(VENV_PYTHON.absolute()) not in present or not hook.with_name("pre-push").exists():
+        run(VENV_PYTHON.with_name("pre-commit"), "install")
+
+
+def collect(part: str, folder: Path) -> None:
+    """Put the wheels of one part of the lock into a folder; pip checks each against its hashes.
+
+    ``part`` is ``run`` (what the project needs), ``dev`` (its tools, too), or ``uv``.
+    Where wheels/ is filled, they come from there and no index is asked.
+    """
+    refuse_damaged()
+    with tempfile.TemporaryDirectory() as temporary:
+        locked = part_of_lock(part, Path(temporary))
+        options: list[str | Path] = ["--require-hashes", "--no-deps", "--wheel-dir", folder]
+        if WHEELS.exists():
+            locked = adapt_to_wheels(locked, Path(temporary))
+            options += ["--no-index", "--find-links", WHEELS.parent]
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet"]
+        run(*pip, *options, "--requirement", locked, env=dict(os.environ))
+        if part == "run" and "uv.lock" not in sources():
+            refuse_incomplete(folder, Path(temporary, "asked.in"))
+
+
+def refuse_incomplete(wheels: Path, asked: Path) -> None:
+    """End with a sentence where wheels do not satisfy requirements.in, which ``asked`` copies."""
+    # Files that -r and -c name may not be here, and pip would download what has an address.
+    text = re.sub(r"(?m)^\s*(-r|-c|--requirement|--constraint)\b.*", "", read("requirements.in"))
+    asked.write_text(re.sub(r" *@ *[^ ;\n]*", "", text), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--dry-run"]
+    options = ["--ignore-installed", "--no-index", "--find-links", wheels, "--requirement", asked]
+    if not succeeds(*pip, *options):
+        sys.exit("requirements.txt does not fit requirements.in: run `make lock`.")
+
+
+def part_of_lock(part: str, folder: Path) -> Path:
+    """Return one part of the lock in pip's format; what has to be written goes into a folder."""
+    if part == "uv":
+        file = folder / "uv.txt"
+        file.write_text(
+            uv_pin() or sys.exit("The lock has no uv: add it to the development tools.")
+        )
+    elif "uv.lock" in sources():
+        # uv cannot check a lock with addresses offline, because it would have to ask there.
+        if "source = { url" not in read("uv.lock") and not lock_fits("uv", without_index()):
+            sys.exit("uv.lock does not fit pyproject.toml: run `make lock`.")
+        file = folder / f"{part}.txt"
+        options = ["--no-dev"] if part == "run" else []
+        export = ["uv", "export", "--quiet", "--frozen", "--no-emit-project", *options]
+        run(*export, f"--output-file={file}")
+    else:
+        file = Path("requirements.txt" if part == "run" else "dev-requirements.txt")
+        refuse_missing(file.name)
+    return file
 
 
 def adapt_to_wheels(locked: Path, folder: Path) -> Path:

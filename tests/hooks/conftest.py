@@ -45,10 +45,9 @@ def executed(original, tmp_path_factory) -> dict:
 @pytest.fixture(scope="module")
 def prepared(original, hooks, executed, tmp_path_factory) -> Repository:
     """The project with its hooks, of pre-commit or of prek, and with the environment of `original`."""
-    _, manager = hooks
     folder = tmp_path_factory.mktemp("prepared") / "project"
     shutil.copytree(original, folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
-    repository = Repository(folder, manager, original / ".venv", executed)
+    repository = Repository(folder, hooks, original / ".venv", executed)
     repository.enter()
     repository.install("--force")
     return repository

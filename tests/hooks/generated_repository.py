@@ -13,10 +13,10 @@ from tests.support import BIN, NOTEBOOK, run
 CHECKED: dict[str, bool] = {}  # a commit has the same id, and the same content, in every copy
 
 
-def managers(outputs: str) -> list:
-    """Both programs that run the hooks, each with one answer; each pair in a process of its own."""
+def managers() -> list:
+    """Both programs that run the hooks, each in a process of its own."""
     return [
-        pytest.param((outputs, name), marks=pytest.mark.xdist_group(f"{outputs}-{name}"), id=name)
+        pytest.param(name, marks=pytest.mark.xdist_group(name), id=name)
         for name in ("pre-commit", "prek")
     ]
 
@@ -60,7 +60,13 @@ class Repository(Project):
         """Install the hooks as the documentation says."""
         if self.manager == "prek":
             run(BIN / "prek", "install", *options, cwd=self.folder)
-        return self.make("hooks")
+        return self.hooks()
+
+    def hooks(self, **options) -> str:
+        """Install the hooks as `make setup` does; return what is printed."""
+        command = self.folder / ".venv/bin/python", "tools/packages.py", "hooks"
+        done = run(*command, **{"cwd": self.folder} | options)
+        return done.stdout + done.stderr
 
     def make(self, target: str, **options) -> str:
         done = run("make", target, cwd=self.folder, **options)

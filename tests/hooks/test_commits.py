@@ -1,8 +1,8 @@
-"""Real commits in a generated project whose notebooks are cleaned (notebook_outputs: strip)."""
+"""Real commits in a generated project whose notebooks are cleaned."""
 
 import json
 import os
-import re
+import shutil
 import socket
 from pathlib import Path
 
@@ -20,8 +20,8 @@ SLACK = "https://hooks.slack.com/services/" + "T01234567/B01234567/abcdefghijklm
 IMAGE = "image/png"
 
 
-@pytest.fixture(scope="module", params=managers("strip"))
-def hooks(request) -> tuple[str, str]:
+@pytest.fixture(scope="module", params=managers())
+def hooks(request) -> str:
     return request.param
 
 
@@ -39,7 +39,7 @@ def test_an_executed_notebook_is_cleaned_added_and_committed(repository):
 
     printed = repository.commit("--all", fails=True)
     assert f"{NOTEBOOK}: cleaned" in printed
-    assert "&& git commit` finishes the commit." in printed
+    assert "Stage what was cleaned, then repeat your commit." in printed
     assert failed_hooks(printed) == {"nbclean"}
     assert repository.head() == before
     assert outputs(executed) and not outputs(repository.on_screen())
@@ -63,7 +63,7 @@ def test_make_outputs_brings_the_outputs_back_after_the_commit(repository):
         assert shown.get("outputs") == ran.get("outputs")
         assert shown.get("execution_count") == ran.get("execution_count")
 
-    assert "Only outputs had changed" in repository.commit("--all", fails=True), "cleaned again"
+    assert "Stage what was cleaned" in repository.commit("--all", fails=True), "cleaned again"
     repository.commit("--all", fails=True)
     assert repository.status() == "", "nothing is left to commit"
 
@@ -153,7 +153,7 @@ def test_thirty_notebooks_are_cleaned_by_one_commit(repository):
     assert repository.in_commit(names[-1])["cells"][-1]["id"] == names[-1]
 
 
-def test_a_damaged_notebook_stops_the_commit_and_the_others_are_cleaned(repository):
+def test_a_damaged_notebook_stops_the_commit(repository):
     repository.write("notebooks/a.ipynb", repository.executed())
     damaged = repository.write("notebooks/b.ipynb", as_jupyter(repository.executed())[:-9] + b"\n")
     repository.write("notebooks/c.ipynb", repository.executed())
@@ -212,7 +212,7 @@ def test_cells_that_two_people_inserted_are_merged_without_a_conflict(repository
 # --- where a commit comes from -----------------------------------------------------------------
 
 
-def test_a_commit_from_a_program_that_knows_no_environment_is_cleaned(repository, bare_environment):
+def test_a_commit_from_a_graphical_program_is_cleaned(repository, bare_environment):
     repository.write(NOTEBOOK, repository.executed("from an editor"))
     printed = repository.commit("--all", fails=True, env=bare_environment)
     assert f"{NOTEBOOK}: cleaned" in printed
@@ -224,9 +224,8 @@ def test_a_commit_in_a_subfolder_is_cleaned(repository):
     folder = repository.folder / "notebooks"
     repository.write(NOTEBOOK, repository.executed("from below"))
     printed = repository.commit("--all", fails=True, cwd=folder)
-    add = re.search("`(git add -u .*) && git commit`", printed)[1]
-    run(*add.split(), cwd=folder)
-    repository.commit(cwd=folder)
+    assert "Stage what was cleaned, then repeat your commit." in printed
+    repository.commit("--all", cwd=folder)
     assert not outputs(repository.in_commit())
 
 
@@ -408,7 +407,7 @@ def installed(repository) -> dict[str, str]:
 def test_setup_can_run_twice(original, repository, hooks):
     before = installed(repository)
     assert "pre-commit" in before
-    repository.make("hooks")
+    repository.hooks()
     assert installed(repository) == before, hooks
     first = installed(repository.at(original))
     run("make", "setup", cwd=original)
@@ -428,7 +427,7 @@ def test_a_hook_that_was_there_before_keeps_running(repository):
     own.write_text("#!/bin/sh\necho run >> .git/own\n")
     own.chmod(0o755)
     repository.install()
-    repository.make("hooks")
+    repository.hooks()
     repository.write(NOTEBOOK, repository.executed("mine"))
     repository.commit("--all", fails=True)
     repository.commit("--all")
@@ -437,22 +436,21 @@ def test_a_hook_that_was_there_before_keeps_running(repository):
     assert own.with_suffix(".legacy").read_text() == "#!/bin/sh\necho run >> .git/own\n"
 
 
-def test_make_setup_says_in_one_sentence_that_a_folder_of_a_repository_gets_no_hooks(repository):
+def test_a_folder_of_a_repository_gets_no_hooks_and_a_sentence(repository):
     remove_hooks(repository)
     folder = repository.folder / "part"
     folder.mkdir()
-    for name in ("Makefile", "tools", ".venv"):
-        (folder / name).symlink_to(repository.folder / name)
-    done = run("make", "hooks", cwd=folder)
-    (sentence,) = (done.stdout + done.stderr).splitlines()
+    shutil.copytree(repository.folder / "tools", folder / "tools")
+    (folder / ".venv").symlink_to(repository.venv)
+    (sentence,) = repository.at(folder).hooks().splitlines()
     assert sentence.startswith("This folder is not the top of its git repository")
     assert installed(repository) == {}
 
 
-def test_make_setup_says_in_one_sentence_that_git_looks_for_hooks_elsewhere(repository):
+def test_hooks_that_git_looks_for_elsewhere_get_a_sentence(repository):
     remove_hooks(repository)
     repository.git("config", "core.hooksPath", ".githooks")
-    (sentence,) = repository.make("hooks").splitlines()
+    (sentence,) = repository.hooks().splitlines()
     assert "core.hooksPath" in sentence
     assert installed(repository) == {}
     assert not (repository.folder / ".githooks").exists()

@@ -141,21 +141,18 @@ def same(one: object, other: object) -> bool:
 def without_outputs(notebook: dict) -> dict:
     """What no cleaning may touch: all but outputs, counts and metadata."""
     bare = copy.deepcopy(notebook)
-    sheets = bare["worksheets"] if bare["nbformat"] == 3 else [bare]
-    for part in [bare, *(cell for sheet in sheets for cell in sheet["cells"])]:
-        for key in "outputs", "execution_count", "prompt_number", "metadata":
+    for part in [bare, *bare["cells"]]:
+        for key in "outputs", "execution_count", "metadata":
             part.pop(key, None)
     return bare
 
 
 def is_part(after: object, before: object) -> bool:
-    """Whether metadata has lost keys at most, and home folders."""
+    """Whether metadata has lost keys at most."""
     if isinstance(before, dict) and isinstance(after, dict):
         return all(key in before and is_part(after[key], before[key]) for key in after)
     if isinstance(before, list) and isinstance(after, list):
         return len(after) == len(before) and all(map(is_part, after, before))
-    if isinstance(before, str) and "/" in before + "\\":
-        return isinstance(after, str) and (after == before or "~" in after)
     return same(after, before)
 
 
@@ -254,20 +251,3 @@ def test_survives_damaged_bytes(hook, notebook, data):
         st.binary(max_size=8) | st.sampled_from([b"\n", b'"', b"}", b"]", b"\\ud800", raw[:200]])
     )
     assert_only_cleaned(hook, raw[:start] + junk + raw[end:])
-
-
-@often
-@given(
-    st.lists(
-        st.sampled_from(
-            ["/home/", "/Users/", "\\Users\\", "C:", "/", "\\", "ada", "~", " ", "'", ".", "é"]
-        )
-    )
-)
-def test_no_home_folder_stays_and_cleaning_twice_is_cleaning_once(hook, pieces):
-    text = "".join(pieces)
-    notebook = {"cells": [], "metadata": {"x": [{"y": text}]}, "nbformat": 4, "nbformat_minor": 5}
-    _, after = hook(json.dumps(notebook).encode())
-    assert hook(after) == (0, after)
-    cleaned = json.loads(after)["metadata"]["x"][0]["y"]
-    assert not cleaned.startswith(("/home/ada", "/Users/ada", "C:\\Users\\ada"))

@@ -104,7 +104,7 @@ def either_project(request, small_projects) -> Path:
 @pytest.fixture(scope="session")
 def uv_runtime(small_projects, make) -> str:
     """The production image of a project with uv.lock, where uv knows no index but that of the lock."""
-    make(small_projects["uv"], "image", flags="--no-cache-filter build")
+    make(small_projects["uv"], "image", flags="--no-cache-filter wheels-runtime")
     return "pinbook-uv:runtime"
 
 

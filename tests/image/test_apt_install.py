@@ -90,12 +90,11 @@ def test_the_exit_code_of_apt_get_is_passed_on(apt):
     assert len(calls) == 1
 
 
-def test_a_list_that_is_not_there_is_refused(tmp_path):
+def test_a_list_that_is_not_there_counts_as_empty(tmp_path):
     result = subprocess.run(
         [TOOL, tmp_path / "none.txt"], check=False, capture_output=True, text=True
     )
-    assert result.returncode == 2
-    assert result.stderr == f"apt-install: cannot read {tmp_path}/none.txt\n"
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_without_arguments_it_says_how_to_use_it():

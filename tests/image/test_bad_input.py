@@ -72,7 +72,7 @@ def break_the_code(project):
     ("spoil", "cause"),
     [
         (break_a_hash, r"(?s)DO NOT MATCH THE HASHES.*cycler=="),
-        (lose_a_package, "requires packaging, which is not installed"),
+        (lose_a_package, "No matching distribution found for packaging"),
         (lose_a_hash, "Hashes are required in --require-hashes mode"),
         (ask_for_an_extra, "No matching distribution found for brotli"),
         (ask_for_more, "No matching distribution found for tomlkit"),
@@ -80,7 +80,7 @@ def break_the_code(project):
         (ask_for_an_unknown_debian_package, "Unable to locate package libnowhere99"),
         (write_a_bad_package_list, "not the name of a Debian package: gcc make"),
         (break_the_code, "SyntaxError"),
-        (break_a_hash_of_uv, "Hash mismatch for `cycler=="),
+        (break_a_hash_of_uv, r"(?s)DO NOT MATCH THE HASHES.*cycler=="),
         (ask_for_more_of_uv, "uv.lock does not fit pyproject.toml: run 'make lock'."),
         (lose_uv, "uv.lock has no uv: add it to the dev group of pyproject.toml."),
     ],

@@ -85,7 +85,7 @@ def test_buildah_builds_the_same_file(small_projects, docker, local_base, tmp_pa
         build += ["--secret", "id=ca-bundle,src=/etc/ssl/certs/ca-certificates.crt"]
         build += ["--build-arg", f"PYTHON_IMAGE={base}", "--tag", image]
         # With uv.lock, these are the stages with other mounts.
-        run(*build, "--target", "exported", small_projects["uv"])
+        run(*build, "--target", "packages", small_projects["uv"])
         run(*build, small_projects["requirements"])
         run("push", image, f"docker-archive:{store / 'built.tar'}:{image}:runtime")
         docker("load", "--input", store / "built.tar")

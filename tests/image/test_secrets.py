@@ -74,7 +74,7 @@ def lean_project(clone, either_project) -> Path:
         few = 'dev = ["iniconfig", "uv"]'
         asked.write_text(re.sub(r"dev = \[[^]]*]", few, asked.read_text()))
     else:
-        (project / "dev-requirements.in").write_text("-c requirements.txt\niniconfig\n")
+        (project / "dev-requirements.in").write_text("-c requirements.txt\niniconfig\nuv\n")
     run(sys.executable, "tools/packages.py", "lock", cwd=project)
     return project
 
@@ -90,11 +90,12 @@ def test_secrets_reach_the_build_and_nothing_else(
     dockerfile = (project / "Dockerfile").read_text()
     # A proof that the certificates arrive; without the others the index gives nothing.
     look = "grep -q canary $SSL_CERT_FILE \\\n && "
-    assert dockerfile.count("python -m venv --without-pip") == 1
-    step = dockerfile.replace("python -m venv --without-pip", look + "python -m venv --without-pip")
+    collect = "python tools/packages.py collect run"
+    assert dockerfile.count(collect) == 1
+    step = dockerfile.replace(collect, look + collect)
     (project / "Dockerfile").write_text(step)
     # A cached step would prove nothing; the notebook's stages contain those of the production image.
-    fresh = "--no-cache-filter uv,build,build-notebook --network host"
+    fresh = "--no-cache-filter uv,wheels-runtime,wheels-notebook --network host"
     make(project, "image", "STAGE=notebook", "IMAGE=pinbook-secret", flags=fresh)
     make(project, "image", "IMAGE=pinbook-secret", flags="--network host")
     assert {"/simple/numpy/", "/simple/iniconfig/"} <= set(index.asked)
@@ -134,16 +135,29 @@ def test_the_search_finds_what_it_looks_for(home, docker):
 def test_an_index_from_the_environment_is_a_secret_too(clone, small_project, make, monkeypatch):
     project = clone(small_project)
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:canary@index.invalid/simple/")
-    result = make(project, "image", flags="--no-cache-filter build --progress plain", check=False)
+    result = make(project, "image", flags="--no-cache-filter uv,wheels-runtime --progress plain", check=False)
     assert result.returncode != 0
     assert "index.invalid" in result.stdout
     assert "canary" not in result.stdout
 
 
-def test_a_remote_with_a_password_is_labelled_without_it(clone, small_project, make):
+def test_labels_name_the_remote_without_its_password(clone, small_project, docker, make):
     project = clone(small_project)
     url = "https://me:canary@example.org/me/project.git"
     subprocess.run(["git", "-C", project, "remote", "set-url", "origin", url], check=True)
-    printed = make(project, "--dry-run", "image").stdout
-    assert "source=https://example.org/me/project.git" in printed
-    assert "canary" not in printed
+    (project / "Dockerfile").write_text("FROM scratch AS runtime\nENV A=1\n")
+    (project / "src" / "untracked.py").write_text("")
+    make(project, "image", "IMAGE=pinbook-labels")
+    labels = docker("inspect", "--format", "{{json .Config.Labels}}", "pinbook-labels:runtime").stdout
+    assert '"org.opencontainers.image.source":"https://example.org/me/project.git"' in labels
+    assert re.search(r'"org.opencontainers.image.revision":"\w{40}-dirty"', labels)
+    assert "canary" not in labels
+
+
+def test_an_untracked_file_in_src_makes_the_label_dirty(clone, small_project, docker, make):
+    project = clone(small_project)
+    next((project / "src").iterdir()).joinpath("untracked.py").write_text("")
+    subprocess.run(["git", "-C", project, "status", "--porcelain"], check=True)
+    command = ["sh", "-c", "sed 's/^exec .engine/echo/' docker/build | sh -s -- ."]
+    printed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout
+    assert re.search(r"image.revision=\w{40}-dirty", printed)

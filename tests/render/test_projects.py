@@ -27,11 +27,10 @@ FILES = {
     "compose.yaml": "true",
     "dev-requirements.in": "dependency_manager == 'requirements'",
     "dev-requirements.txt": "dependency_manager == 'requirements'",
-    "docker/apt-build.txt": "true",
     "docker/apt-install": "true",
-    "docker/apt-run.txt": "true",
+    "docker/build": "true",
     "docker/find-libdeps": "true",
-    "docker/start": "true",
+    "docker/install-wheels": "true",
     "docker/wait-for-port": "true",
     "notebooks/quickstart.ipynb": "true",
     "pyproject.toml": "true",
@@ -187,6 +186,9 @@ def test_a_project_has_the_licence_that_was_chosen(project, answers):
 def test_the_hooks_change_nothing_in_a_new_project(render, answers):
     folder = render(**answers)
     run(BIN / "ruff", "format", "--no-cache", "--diff", cwd=folder)
+    (folder / ".venv").symlink_to(BIN.parent)
+    (folder / ".git/info").mkdir(parents=True)
+    (folder / ".git/info/exclude").write_text(".venv\n")
     commit_all(folder)
     run(BIN / "pre-commit", "run", "--all-files", "--show-diff-on-failure", cwd=folder)
     assert git(folder, "status", "--porcelain") == ""
