@@ -254,8 +254,15 @@ def collect(part: str, folder: Path) -> None:
         if WHEELS.exists():
             locked = adapt_to_wheels(locked, Path(temporary))
             options += ["--no-index", "--find-links", WHEELS.parent]
-        pip = [sys.executable, "-m", "pip", "wheel", "--quiet"]
-        run(*pip, *options, "--requirement", locked, env=dict(os.environ))
+        pip = [sys.executable, "-m", "pip", "wheel", *options, "--requirement", locked]
+        try:
+            run(*pip, env=dict(os.environ))
+        except subprocess.CalledProcessError:
+            sys.exit(
+                "pip could not collect the wheels. If a package failed to build, create"
+                " docker/apt-build.txt and list the Debian packages that its build needs, one a"
+                " line, such as gcc and libc6-dev."
+            )
         if part == "run" and "uv.lock" not in sources():
             refuse_incomplete(folder, Path(temporary, "asked.in"))
 
@@ -263,7 +270,7 @@ def collect(part: str, folder: Path) -> None:
 def refuse_incomplete(wheels: Path, asked: Path) -> None:
     """End with a sentence where wheels do not satisfy requirements.in, which ``asked`` copies."""
     # Files that -r and -c name may not be here, and pip would download what has an address.
-    text = re.sub(r"(?m)^\s*(-r|-c|--requirement|--constraint)\b.*", "", read("requirements.in"))
+    text = re.sub(r"(?m)^\s*(-r|-c|--requirement\b|--constraint\b).*", "", read("requirements.in"))
     asked.write_text(re.sub(r" *@ *[^ ;\n]*", "", text), encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--dry-run"]
     options = ["--ignore-installed", "--no-index", "--find-links", wheels, "--requirement", asked]

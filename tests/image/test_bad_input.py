@@ -12,6 +12,9 @@ def change(file, pattern: str, replacement: str) -> None:
     file.write_text(changed)
 
 
+NO_FIT = "requirements.txt does not fit requirements.in: run `make lock`."
+
+
 def change_lock(project, pattern: str, replacement: str) -> None:
     change(project / "requirements.txt", pattern, replacement)
 
@@ -72,17 +75,17 @@ def break_the_code(project):
     ("spoil", "cause"),
     [
         (break_a_hash, r"(?s)DO NOT MATCH THE HASHES.*cycler=="),
-        (lose_a_package, "No matching distribution found for packaging"),
+        (lose_a_package, NO_FIT),
         (lose_a_hash, "Hashes are required in --require-hashes mode"),
-        (ask_for_an_extra, "No matching distribution found for brotli"),
-        (ask_for_more, "No matching distribution found for tomlkit"),
-        (ask_for_another_version, "No matching distribution found for numpy<1"),
+        (ask_for_an_extra, NO_FIT),
+        (ask_for_more, NO_FIT),
+        (ask_for_another_version, NO_FIT),
         (ask_for_an_unknown_debian_package, "Unable to locate package libnowhere99"),
         (write_a_bad_package_list, "not the name of a Debian package: gcc make"),
         (break_the_code, "SyntaxError"),
         (break_a_hash_of_uv, r"(?s)DO NOT MATCH THE HASHES.*cycler=="),
-        (ask_for_more_of_uv, "uv.lock does not fit pyproject.toml: run 'make lock'."),
-        (lose_uv, "uv.lock has no uv: add it to the dev group of pyproject.toml."),
+        (ask_for_more_of_uv, "uv.lock does not fit pyproject.toml: run `make lock`."),
+        (lose_uv, "The lock has no uv: add it to the dev group of pyproject.toml."),
     ],
 )
 def test_the_build_stops_and_says_why(clone, small_projects, make, spoil, cause):
@@ -99,7 +102,7 @@ def test_locking_in_an_image_says_so_where_the_lock_has_no_uv(clone, small_proje
     change(project / "dev-requirements.txt", r"^uv==.*\n(?: .*\n)*", "")
     result = make(project, "lock", check=False)
     assert result.returncode != 0
-    assert "dev-requirements.txt has no uv: add it to dev-requirements.in." in result.stdout
+    assert "The lock has no uv: add it to dev-requirements.in." in result.stdout
 
 
 def test_without_a_network_the_build_stops_and_says_so(

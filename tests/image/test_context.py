@@ -6,9 +6,33 @@ SECRETS = [
     *(".venv/secret.py", "venv/secret.py", ".ipynb_checkpoints/a.ipynb", "results.ipynb"),
     *("__pycache__/a.pyc", "module.pyc", ".pytest_cache/v", ".ruff_cache/v", ".mypy_cache/v"),
     *(".DS_Store", ".idea/workspace.xml", ".vscode/settings.json", "db.sqlite3"),
-    *("credentials.json", "token.json", "kaggle.json", "client_secret_1.json", "service-account.json"),
-    *("secrets.toml", "prod.env", "_netrc", "pip.conf", "kubeconfig", "htpasswd", "terraform.tfstate"),
-    *("a.ppk", "a.jks", "a.kdbx", "a.gpg", "a.pt", "a.safetensors", "a.parquet", "a.sqlite", "a.db"),
+    *(
+        "credentials.json",
+        "token.json",
+        "kaggle.json",
+        "client_secret_1.json",
+        "service-account.json",
+    ),
+    *(
+        "secrets.toml",
+        "prod.env",
+        "_netrc",
+        "pip.conf",
+        "kubeconfig",
+        "htpasswd",
+        "terraform.tfstate",
+    ),
+    *(
+        "a.ppk",
+        "a.jks",
+        "a.kdbx",
+        "a.gpg",
+        "a.pt",
+        "a.safetensors",
+        "a.parquet",
+        "a.sqlite",
+        "a.db",
+    ),
     *("package.egg-info/PKG-INFO", "a.swp", ".coverage", ".jupyter/token", ".git/config.bak"),
 ]
 PLACES = ["", "src/", "src/{package}/", "src/{package}/deep/er/", "docker/"]
@@ -41,8 +65,16 @@ def test_planted_files_never_reach_the_context(clone, either_project, make, tmp_
     arrived = {str(path.relative_to(seen)) for path in seen.rglob("*") if path.is_file()}
     assert [name for name in arrived if MARK in (seen / name).read_text(errors="replace")] == []
     code = {f"{package}/{n}" for n in ("__init__.py", "__main__.py", "seasons.py", "table.csv")}
-    tools = {f"docker/{n}" for n in ("apt-install", "build", "find-libdeps", "install-wheels", "wait-for-port")}
-    assert arrived == code | tools | {"pyproject.toml", "tools/lockcheck.py", "tools/packages.py", *locks[0]}
+    tools = {
+        f"docker/{n}"
+        for n in ("apt-install", "build", "find-libdeps", "install-wheels", "wait-for-port")
+    }
+    assert arrived == code | tools | {
+        "pyproject.toml",
+        "tools/lockcheck.py",
+        "tools/packages.py",
+        *locks[0],
+    }
 
 
 def plant(path) -> None:

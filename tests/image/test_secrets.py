@@ -135,7 +135,9 @@ def test_the_search_finds_what_it_looks_for(home, docker):
 def test_an_index_from_the_environment_is_a_secret_too(clone, small_project, make, monkeypatch):
     project = clone(small_project)
     monkeypatch.setenv("PIP_INDEX_URL", "https://me:canary@index.invalid/simple/")
-    result = make(project, "image", flags="--no-cache-filter uv,wheels-runtime --progress plain", check=False)
+    result = make(
+        project, "image", flags="--no-cache-filter uv,wheels-runtime --progress plain", check=False
+    )
     assert result.returncode != 0
     assert "index.invalid" in result.stdout
     assert "canary" not in result.stdout
@@ -148,7 +150,9 @@ def test_labels_name_the_remote_without_its_password(clone, small_project, docke
     (project / "Dockerfile").write_text("FROM scratch AS runtime\nENV A=1\n")
     (project / "src" / "untracked.py").write_text("")
     make(project, "image", "IMAGE=pinbook-labels")
-    labels = docker("inspect", "--format", "{{json .Config.Labels}}", "pinbook-labels:runtime").stdout
+    labels = docker(
+        "inspect", "--format", "{{json .Config.Labels}}", "pinbook-labels:runtime"
+    ).stdout
     assert '"org.opencontainers.image.source":"https://example.org/me/project.git"' in labels
     assert re.search(r'"org.opencontainers.image.revision":"\w{40}-dirty"', labels)
     assert "canary" not in labels
@@ -159,5 +163,7 @@ def test_an_untracked_file_in_src_makes_the_label_dirty(clone, small_project, do
     next((project / "src").iterdir()).joinpath("untracked.py").write_text("")
     subprocess.run(["git", "-C", project, "status", "--porcelain"], check=True)
     command = ["sh", "-c", "sed 's/^exec .engine/echo/' docker/build | sh -s -- ."]
-    printed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        command, cwd=project, check=True, capture_output=True, text=True
+    ).stdout
     assert re.search(r"image.revision=\w{40}-dirty", printed)
