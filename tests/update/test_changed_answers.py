@@ -199,5 +199,5 @@ def test_a_new_question_with_the_right_default_changes_no_old_project(evolving, 
 
 def test_the_answers_file_says_how_to_change_an_answer(fresh):
     head = (fresh("v1.0.0") / ANSWERS).read_text().partition("_commit")[0]
-    assert "Do not edit" in head
+    assert "Edit nothing but _src_path" in head
     assert "make update DATA=python_version=3.14" in head

@@ -40,13 +40,14 @@ def test_tools_readme_names_all_files_of_the_user(render):
     assert {entry.removeprefix("/") for entry in SETTINGS["_skip_if_exists"]} <= named
 
 
-def test_the_templates_files_can_be_merged_and_are_not_ignored(fresh):
+def test_the_templates_files_can_be_merged_and_are_not_ignored(fresh, tmp_path):
     for answers in ("default", "others"):
         project = fresh("v1.0.0", answers)
         for path, (is_link, _, content) in contents(project).items():
             if not USERS.match_file(path):
                 assert not is_link
                 assert content.decode("utf-8").endswith("\n"), path
+        project = shutil.copytree(project, tmp_path / answers)
         git(project, "init", "--quiet")
         assert git(project, "ls-files", "--others", "--ignored", "--exclude-standard") == ""
 

@@ -26,7 +26,9 @@ def origin(clean_environment, tmp_path_factory) -> Path:
     """A small template with this program, whose files a test changes for its own v2.0.0."""
     origin = tmp_path_factory.mktemp("small") / "template"
     files = origin / "template"
-    shutil.copytree(ROOT / "template/tools", files / "tools")
+    (files / "tools").mkdir(parents=True)
+    for program in (ROOT / "template/tools").glob("*.py"):
+        shutil.copy(program, files / "tools")
     (files / "{{ _copier_conf.answers_file }}.jinja").write_text(
         "{{ _copier_answers|to_nice_yaml -}}"
     )
