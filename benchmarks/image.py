@@ -32,7 +32,7 @@ CMD ["python", "-m", "{package}"]
 """
 INSTALL = {
     "requirements.txt": "pip install -r requirements.txt",
-    "uv.lock": "pip install uv && uv sync --frozen --no-dev --no-install-project",
+    "uv.lock": "pip install uv && UV_COMPILE_BYTECODE=1 uv sync --frozen --no-dev --no-install-project",
 }
 
 

@@ -272,9 +272,10 @@ def refuse_incomplete(wheels: Path, asked: Path) -> None:
     # Files that -r and -c name may not be here, and pip would download what has an address.
     text = re.sub(r"(?m)^\s*(-r|-c|--requirement\b|--constraint\b).*", "", read("requirements.in"))
     asked.write_text(re.sub(r" *@ *[^ ;\n]*", "", text), encoding="utf-8")
-    pip = [sys.executable, "-m", "pip", "--isolated", "install", "--quiet", "--dry-run"]
-    options = ["--ignore-installed", "--no-index", "--find-links", wheels, "--requirement", asked]
-    if not succeeds(*pip, *options):
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+    options = ["--no-index", "--find-links", wheels, "--requirement", asked]
+    # A pip.conf may hold more than the network, such as constraints.
+    if not succeeds(*pip, *options, env=os.environ | {"PIP_CONFIG_FILE": os.devnull}):
         sys.exit("requirements.txt does not fit requirements.in: run `make lock`.")
 
 
