@@ -283,9 +283,10 @@ def part_of_lock(part: str, folder: Path) -> Path:
     """Return one part of the lock in pip's format; what has to be written goes into a folder."""
     if part == "uv":
         file = folder / "uv.txt"
-        file.write_text(
-            uv_pin() or sys.exit("The lock has no uv: add it to the development tools.")
+        where = (
+            "the dev group of pyproject.toml" if "uv.lock" in sources() else "dev-requirements.in"
         )
+        file.write_text(uv_pin() or sys.exit(f"The lock has no uv: add it to {where}."))
     elif "uv.lock" in sources():
         # uv cannot check a lock with addresses offline, because it would have to ask there.
         if "source = { url" not in read("uv.lock") and not lock_fits("uv", without_index()):

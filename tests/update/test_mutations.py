@@ -4,8 +4,8 @@ import nbformat
 import pytest
 
 from tests.support import run
+from tests.update.conftest import ANSWERS
 from tests.update.template_versions import (
-    ANSWERS,
     NEWEST,
     OLDEST,
     TYPICAL_EDITS,
