@@ -17,6 +17,7 @@ def project(projects, pre_commit, tmp_path):
     """A project with its hooks, to make commits in."""
     folder = tmp_path / "project"
     run("git", "clone", "--quiet", projects("minimal"), folder)
+    (folder / ".venv").symlink_to(projects("minimal") / ".venv")
     run(pre_commit, "install", cwd=folder)
     return folder
 
