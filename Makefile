@@ -51,6 +51,13 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 	  && $(BIN)/uv lock --project build/$$stack $(if $(UPGRADE),--upgrade) \
 	  && mkdir -p locks/$$stack/uv && cp build/$$stack/uv.lock locks/$$stack/uv || exit; done
 
+.PHONY: hooks
+hooks: .venv/ready ## Make this repository's hooks of those that projects get, and keep its own
+	@rm -rf build/hooks && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD . build/hooks
+	@sed -n '/Yours below/,$$p' .pre-commit-config.yaml | sed 1d > build/own-hooks
+	@sed 's, tools/, template/tools/,; s,lockcheck.py],lockcheck.py\, --root\, .],' build/hooks/.pre-commit-config.yaml | cat - build/own-hooks > build/all-hooks
+	@mv build/all-hooks .pre-commit-config.yaml
+
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for
 	@for benchmark in project hook image; do $(BIN)/python -m benchmarks.$$benchmark || exit; done

@@ -16,7 +16,7 @@ KEY = "-----BEGIN {} KEY-----\nMIIBOgIBAAJBAKj34GkxFhD9\n-----END {} KEY-----\n"
     "{}", "PRIVATE"
 )
 AWS = "AKIA" + "IOSFODNN7ABCDEFG"
-SLACK = "https://hooks.slack.com/services/" + "T01234567/B01234567/abcdefghijklmnopqrstuvwx"
+SLACK = "https://hooks.slack.com/services/T01234567/" + "B01234567/" + "abcdefgh" * 3
 IMAGE = "image/png"
 
 

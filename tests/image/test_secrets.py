@@ -134,7 +134,8 @@ def test_the_search_finds_what_it_looks_for(home, docker):
 
 def test_an_index_from_the_environment_is_a_secret_too(clone, small_project, make, monkeypatch):
     project = clone(small_project)
-    monkeypatch.setenv("PIP_INDEX_URL", "https://me:canary@index.invalid/simple/")
+    address = "https://me:canary@index.invalid/simple/"  # pragma: allowlist secret
+    monkeypatch.setenv("PIP_INDEX_URL", address)
     result = make(
         project, "image", flags="--no-cache-filter uv,wheels-runtime --progress plain", check=False
     )

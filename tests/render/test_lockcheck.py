@@ -228,12 +228,12 @@ WRONG = {
         "is no exact version with a hash, `tiny==1.0 --hash=sha256:19774e4a`: run `make lock`.",
     ),
     "a password in a lock": (
-        locks("--index-url https://ada:s3cret@example.org/simple\n"),
+        locks("--index-url https://ada:s3cret@example.org/simple\n"),  # pragma: allowlist secret
         "requirements.txt has a user name or a password for example.org: run `make lock`.",
         "exact version with a hash, `--index-url https://example.org/simple`: run `make lock`.",
     ),
     "a password in a remark": (
-        asks("# see https://ada:s3cret@example.org/wiki"),
+        asks("# see https://ada:s3cret@example.org/wiki"),  # pragma: allowlist secret
         "has a user name or a password for example.org: take it out, and keep it in netrc or a key",
     ),
     "a user name in the address of an archive": (

@@ -106,7 +106,8 @@ def test_a_private_index_is_found_by_a_python_without_pip(
 def test_an_index_that_refuses_is_reported_without_the_password(
     project, private_index, monkeypatch
 ):
-    monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://{USER}:wr0ng@{private_index}/simple/")
+    wrong = f"http://{USER}:wr0ng@{private_index}/simple/"  # pragma: allowlist secret
+    monkeypatch.setenv("UV_DEFAULT_INDEX", wrong)
     result = project.run("lock", fails=True)
     assert "wr0ng" not in result.stdout + result.stderr
     assert "Traceback" not in result.stderr

@@ -239,7 +239,7 @@ def test_the_address_is_shown_without_its_password(template, project):
     release_two(template)
     assert f"from {template}\n" in update(project, "--check")
     answers = (project / ANSWERS).read_text()
-    address = "https://ada:pw@w@localhost:1/template.git"
+    address = "https://ada:pw@w@localhost:1/template.git"  # pragma: allowlist secret
     (project / ANSWERS).write_text(re.sub("_src_path: .*", f"_src_path: {address}", answers))
     commit(project)
     printed = update(project, ends=1)
