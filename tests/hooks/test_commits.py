@@ -82,7 +82,7 @@ def test_what_was_edited_after_staging_stays_in_the_file(repository):
     assert repository.copies(NOTEBOOK) == [as_jupyter(repository.executed("staged"))]
 
 
-def test_a_staged_notebook_that_was_run_since_is_refused_and_stays_as_it_is(repository):
+def test_a_staged_notebook_that_was_run_since_is_refused(repository):
     """The hook program takes back what the hook has done, because it does not fit the new outputs."""
     repository.write(NOTEBOOK, repository.executed("staged"))
     repository.git("add", NOTEBOOK)
@@ -110,7 +110,7 @@ def test_outputs_that_are_not_staged_stay_on_screen(repository):
     assert repository.on_screen() == repository.executed("not staged")
 
 
-def test_a_notebook_that_was_staged_clean_and_run_since_is_committed(repository):
+def test_a_notebook_staged_clean_and_run_since_is_committed(repository):
     repository.write(NOTEBOOK, repository.executed("clean"))
     repository.commit("--all", fails=True)
     repository.git("add", NOTEBOOK)
@@ -196,7 +196,7 @@ def test_checkpoints_of_jupyter_are_neither_added_nor_cleaned(repository):
     assert repository.on_screen(name) == repository.executed()
 
 
-def test_cells_that_two_people_inserted_are_merged_without_a_conflict(repository, tmp_path):
+def test_cells_that_two_people_inserted_merge_without_a_conflict(repository, tmp_path):
     other = repository.copy(tmp_path / "other")
     repository.write(NOTEBOOK, repository.executed(first="mine"))
     other.write(NOTEBOOK, other.executed("theirs"))

@@ -372,7 +372,7 @@ def test_keeps_the_mode_and_follows_links(project):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_cleans_what_another_process_cannot_import_nbstripout_for(project, tmp_path):
+def test_cleans_where_nbstripout_cannot_be_imported(project, tmp_path):
     """A clean notebook needs the standard library only; a dirty one needs nbstripout."""
     project.write("clean.ipynb", CLEAN)
     dirty = project.write("dirty.ipynb", DIRTY)

@@ -20,7 +20,7 @@ def find(folder: Path, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
-def test_a_library_of_the_system_is_named_by_its_package_once_and_sorted(tmp_path):
+def test_a_library_is_named_by_its_package_once_and_sorted(tmp_path):
     write_elf(tmp_path / "a.so", "libz.so.1", "libc.so.6")
     write_elf(tmp_path / "deep" / "in" / "b.so", "libc.so.6")
     assert find(tmp_path).stdout == "libc6\nzlib1g\n"

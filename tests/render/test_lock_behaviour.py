@@ -25,7 +25,7 @@ def test_a_lock_that_still_fits_keeps_every_byte(locked):
     assert printed.splitlines()[-1] == "All versions stay."
 
 
-def test_an_added_package_comes_into_the_lock_and_moves_nothing_else(locked):
+def test_an_added_package_moves_nothing_else(locked):
     locked.ask("tiny-a", "fresh", dev=("tiny-b",))
     locked.run("lock")
     assert locked.pins() == {"tiny-a==1.0", "tiny-b==1.0", "fresh==1.0"}
@@ -33,7 +33,7 @@ def test_an_added_package_comes_into_the_lock_and_moves_nothing_else(locked):
     assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0", "fresh": "1.0"}
 
 
-def test_a_removed_package_leaves_the_lock_and_the_environment_with_what_it_needed(locked):
+def test_a_removed_package_leaves_with_what_it_needed(locked):
     locked.run("install")
     locked.ask("fresh")
     locked.run("lock")
@@ -53,7 +53,7 @@ def test_a_lock_that_fails_says_why_and_leaves_the_old_one(command, needs, why, 
     assert locked.contents() == before
 
 
-def test_a_development_package_that_conflicts_leaves_the_whole_lock(locked):
+def test_a_development_package_that_conflicts_changes_nothing(locked):
     before = locked.contents()
     locked.ask("tiny-a", dev=("tiny-b", "tiny-b==9.0"))
     result = locked.run("upgrade", fails=True)
@@ -99,7 +99,7 @@ def test_a_yanked_version_is_not_chosen(locked):
     assert locked.pins() == {"withdrawn==1.0"}
 
 
-def test_a_yanked_version_is_taken_where_it_is_asked_for_and_uv_warns(locked):
+def test_a_yanked_version_is_taken_where_asked_for_and_uv_warns(locked):
     (reason,) = YANKED.values()
     locked.ask("withdrawn==2.0")
     assert reason in locked.run("lock").stderr
@@ -118,7 +118,7 @@ def test_a_pin_that_was_yanked_later_stays_until_an_upgrade(locked):
     assert locked.pins() == {"withdrawn==1.0"}
 
 
-def test_what_has_only_a_source_distribution_is_built_from_the_one_that_was_locked(locked):
+def test_a_source_distribution_is_built_from_the_locked_one(locked):
     locked.ask("raw")
     locked.run("lock")
     locked.run("install")
@@ -180,7 +180,7 @@ def test_a_package_from_a_folder_is_refused(need, locked):
     assert locked.contents() == before
 
 
-def test_install_refuses_a_package_from_git_that_somebody_else_has_locked(locked, repository):
+def test_install_refuses_a_package_from_git_in_the_lock(locked, repository):
     locked.ask(f"gitty @ {repository}")
     if locked.kind == "uv":
         run(BIN / "uv", "lock", cwd=locked.folder)
@@ -203,7 +203,7 @@ def test_an_extra_brings_what_it_needs(locked):
     assert locked.installed() == {"choosy": "1.0", "tiny-a": "2.0"}
 
 
-def test_a_marker_keeps_a_package_in_the_lock_and_out_of_other_systems(locked):
+def test_a_marker_keeps_a_package_out_of_other_systems(locked):
     # picky needs withdrawn on a Python that is not there yet.
     locked.ask("picky", "fresh; sys_platform == 'win32'")
     locked.run("upgrade")

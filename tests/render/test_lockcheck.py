@@ -636,15 +636,13 @@ def test_a_wrong_uv_lock_gets_a_sentence_with_what_mends_it(case, project):
     refuse(project(changes, UV_PROJECT), sentences)
 
 
-def test_a_uv_lock_that_fits_no_more_is_refused_even_where_everything_is_frozen(
-    project, monkeypatch
-):
+def test_a_uv_lock_that_fits_no_more_is_refused_also_frozen(project, monkeypatch):
     monkeypatch.setenv("UV_FROZEN", "1")
     changes, *sentences = UV_WRONG["an added package"]
     refuse(project(changes, UV_PROJECT), sentences)
 
 
-def test_settings_of_the_machine_do_not_make_uv_doubt_a_right_lock(project, tmp_path, monkeypatch):
+def test_settings_of_the_machine_make_uv_doubt_no_right_lock(project, tmp_path, monkeypatch):
     for name in ("user", "system"):
         (tmp_path / name / "uv").mkdir(parents=True)
         (tmp_path / name / "uv/uv.toml").write_text('resolution = "lowest"\n')

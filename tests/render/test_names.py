@@ -84,7 +84,7 @@ def test_a_package_may_not_hide_an_installed_one(stack, names, projects):
 
 
 @pytest.mark.parametrize("platform", ["x86_64-pc-windows-msvc", "aarch64-apple-darwin"])
-def test_a_package_may_not_hide_one_that_only_other_systems_install(platform, names, tmp_path):
+def test_a_package_may_not_hide_one_of_other_systems(platform, names, tmp_path):
     locks = "".join(path.read_text() for path in ROOT.glob("locks/*/*.txt")).replace("\\\n", "")
     entries = re.findall(
         r"^\S+==\S+ ;.*(?:sys_platform|os_name|platform_system).*$", locks, re.MULTILINE

@@ -22,7 +22,7 @@ from tests.render.private_index import FILES, wheel
 from tests.support import BIN, ROOT, run
 
 
-def test_help_says_what_the_commands_are_and_what_the_exit_codes_mean():
+def test_help_lists_the_commands_and_the_exit_codes():
     printed = run(sys.executable, PACKAGES, "--help").stdout
     for word in ("install", "lock", "upgrade", "audit", "Exit codes"):
         assert word in printed
@@ -96,7 +96,7 @@ def test_install_leaves_a_venv_alone_that_is_none(kind, locked, tmp_path):
     assert thesis.read_text() == "Chapter 1"
 
 
-def test_install_takes_an_empty_venv_for_one_that_is_not_there_yet(locked):
+def test_install_takes_an_empty_venv_for_a_missing_one(locked):
     (locked.folder / ".venv").mkdir()
     locked.run("install")
     assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
@@ -154,7 +154,7 @@ def test_a_damaged_uv_lock_gets_one_sentence_and_stays(command, locked):
 
 @requirements_only
 @pytest.mark.parametrize("command", ["install", "lock"])
-def test_a_uv_lock_does_not_stand_in_for_a_source_that_is_missing(command, locked):
+def test_a_uv_lock_does_not_stand_in_for_a_missing_source(command, locked):
     run(BIN / "uv", "lock", cwd=locked.folder)
     (locked.folder / "requirements.in").unlink()
     (sentence,) = sentences(locked.run(command, fails=True))
@@ -208,13 +208,13 @@ def test_a_python_that_is_no_version_is_refused(version, locked):
 
 
 @requirements_only
-def test_a_uv_lock_that_uv_run_has_left_in_a_requirements_project_does_not_count(locked):
+def test_a_uv_lock_in_a_requirements_project_does_not_count(locked):
     run(BIN / "uv", "lock", cwd=locked.folder)
     locked.run("install")
     assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
 
 
-def test_install_goes_on_with_another_python_where_the_chosen_one_is_missing(locked):
+def test_install_takes_another_python_where_one_is_missing(locked):
     result = locked.run("install", "--python", "3.99")
     assert f"Python 3.99 is not on this machine: using {HERE}" in result.stderr
     assert "Traceback" not in result.stderr
@@ -245,7 +245,7 @@ def test_install_names_the_package_whose_hash_is_wrong(locked):
 
 
 @requirements_only
-def test_a_right_hash_in_the_development_lock_does_not_make_up_for_a_wrong_one(locked):
+def test_a_right_hash_in_the_other_lock_does_not_help(locked):
     locked.tamper("tiny-a", "requirements.txt")
     assert "tiny-a" in locked.run("install", fails=True).stderr
     assert locked.installed() == {}
@@ -276,7 +276,7 @@ def test_lock_brings_back_hashes_that_were_lost(locked):
 
 
 @pytest.mark.parametrize("need", ["fresh", "choosy[more]", "tiny-a==2.0"])
-def test_install_says_so_where_the_lock_does_not_fit_what_is_asked_for(need, locked):
+def test_install_says_so_where_the_lock_does_not_fit(need, locked):
     locked.ask("choosy", "old-friend" if "==" in need else "raw")
     locked.run("upgrade")
     locked.ask("choosy", need)
@@ -291,7 +291,7 @@ def test_install_says_so_where_the_lock_does_not_fit_what_is_asked_for(need, loc
     assert re.match(r"[\w-]+", need)[0] in locked.installed()
 
 
-def test_a_project_of_its_own_is_installed_in_editable_form_with_what_is_locked(locked):
+def test_the_project_is_installed_in_editable_form(locked):
     """The version that builds it comes from the lock too."""
     locked.ask("tiny-a", dev=("builder==1.0",))
     with (locked.folder / "pyproject.toml").open("a") as file:
@@ -363,7 +363,7 @@ def public(project, caches, monkeypatch):
 
 
 @pytest.mark.parametrize("machine_uv", [None, OLD_UV, OLDEST_UV.replace(", ", ".")])
-def test_uv_comes_from_the_lock_where_the_machine_has_an_old_one_or_none(
+def test_uv_comes_from_the_lock_where_it_is_old_or_missing(
     machine_uv, public, tmp_path, monkeypatch
 ):
     """The last of them is just new enough, and does all the work itself."""

@@ -66,7 +66,7 @@ def test_a_private_index_is_used_and_leaves_no_trace(
 
 @only["uv"]
 @pytest.mark.parametrize("configure", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
-def test_what_the_public_index_has_locked_is_installed_from_a_private_one(
+def test_a_public_lock_is_installed_from_a_private_index(
     configure, locked, machine, index, private_index, monkeypatch
 ):
     look_public(locked, index)
@@ -114,9 +114,7 @@ def test_an_index_that_refuses_is_reported_without_the_password(
 
 
 @only["requirements"]
-def test_an_index_that_tells_no_dates_works_and_the_age_limit_is_said_not_to(
-    project, index, monkeypatch
-):
+def test_an_index_without_dates_works_without_the_age_limit(project, index, monkeypatch):
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://{index}/undated/")
     project.ask("fresh", dev=("tiny-b",))
     said = project.run("lock").stderr
@@ -180,9 +178,7 @@ def test_uv_lock_does_not_look_at_the_index_of_pip(setting, locked, machine, mon
 
 
 @only["uv"]
-def test_the_password_of_an_index_that_pyproject_names_stays_in_the_environment(
-    project, private_index, monkeypatch
-):
+def test_the_password_of_an_index_stays_in_the_environment(project, private_index, monkeypatch):
     project = project._replace(index=f"http://{private_index}/simple/")
     project.ask("tiny-a", dev=("tiny-b",))
     monkeypatch.setenv("UV_INDEX_TINY_USERNAME", USER)

@@ -119,7 +119,7 @@ def test_all_answers_that_go_together_are_tried_together():
     assert set().union(*seen) == set().union(*wanted)
 
 
-def test_a_project_has_exactly_the_files_that_its_answers_call_for(project, answers):
+def test_a_project_has_the_files_that_its_answers_call_for(project, answers):
     expected = {path for path, condition in FILES.items() if holds(condition, answers)}
     found = files(project)
     assert not found - expected, (

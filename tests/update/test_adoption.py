@@ -108,7 +108,7 @@ def test_an_adopted_repository_locks_and_installs_its_own_packages(old, versions
     )
 
 
-def test_an_adopted_repository_passes_its_checks_with_settings_of_its_own(old, versions, fresh):
+def test_an_adopted_repository_passes_with_settings_of_its_own(old, versions, fresh):
     adopt(old, versions)
     for example in ("tests/test_seasons.py", "src/owls/seasons.py"):
         (old / example).unlink()

@@ -179,7 +179,7 @@ def test_a_renamed_question_carries_the_old_answer(evolving, tmp_path):
     assert {path for path in now | was if now.get(path) != was.get(path)} == {ANSWERS}
 
 
-def test_a_new_question_with_the_right_default_changes_no_old_project(evolving, tmp_path):
+def test_a_new_question_with_a_default_changes_no_old_project(evolving, tmp_path):
     project = copy(evolving, tmp_path / "project", "v1.0.0")
     commit(project)
     was = contents(project)

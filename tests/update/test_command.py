@@ -271,7 +271,7 @@ def test_a_file_that_git_ignores_is_not_overwritten(project, environment):
     assert contents(project) == was
 
 
-def test_drift_shows_edits_of_the_templates_files_and_nothing_else(project, environment):
+def test_drift_shows_edits_of_template_files_and_nothing_else(project, environment):
     project = project()
     edit_the_templates(project, TYPICAL_EDITS)
     work(project)

@@ -267,9 +267,7 @@ def test_other_owners_and_a_missing_git_are_named_as_the_cause(template, project
     assert "dubious ownership" in update(project, env=other_owner, ends=1)
 
 
-def test_a_template_of_another_owner_is_read_where_the_person_allows_it(
-    template, project, tmp_path
-):
+def test_a_template_of_another_owner_is_read_where_allowed(template, project, tmp_path):
     release_two(template)
     if os.getuid():
         pytest.skip("only root can give a folder away")
