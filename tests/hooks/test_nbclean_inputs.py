@@ -333,7 +333,7 @@ def test_check_names_each_file_and_cell(project):
     assert project.copies("n.ipynb") == []
 
 
-def test_without_files_takes_all_tracked_notebooks_from_any_folder(project):
+def test_without_files_takes_all_tracked_notebooks(project):
     tracked = ["a.ipynb", "deep/er/b.IPYNB", "-dash.ipynb", "with space.ipynb", "naïve☃.ipynb"]
     for name in [*tracked, "deep/.ipynb_checkpoints/b.ipynb", "deleted.ipynb"]:
         project.write(name, DIRTY)

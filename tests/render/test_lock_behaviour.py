@@ -261,7 +261,7 @@ def test_upgrade_can_go_back_to_a_version(locked):
     assert moves(locked.run("upgrade", "tiny-b==1.0")) == [("tiny-b", "2.0", "1.0")]
 
 
-def test_upgrade_of_a_package_that_is_not_locked_says_where_to_add_it(locked):
+def test_upgrade_of_an_unlocked_package_says_where_to_add_it(locked):
     before = locked.contents()
     (sentence,) = sentences(locked.run("upgrade", "tiny-a", "tinny-b", fails=True))
     source = "requirements.in" if locked.kind == "requirements" else "pyproject.toml"

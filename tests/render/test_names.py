@@ -70,7 +70,7 @@ def questionnaire(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("python", pythons())
-def test_a_package_may_not_hide_a_module_or_be_a_keyword_of_python(python, names):
+def test_a_package_may_not_hide_a_module_or_be_a_keyword(python, names):
     missing = missing_names(run(python, "-I", "-S", "-c", LIST_NAMES).stdout, names)
     assert not missing, f"add to python_names in includes/names.jinja: {' '.join(missing)}"
 

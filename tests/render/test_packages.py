@@ -251,7 +251,7 @@ def test_a_right_hash_in_the_other_lock_does_not_help(locked):
     assert locked.installed() == {}
 
 
-def test_a_file_of_the_index_with_another_content_is_not_installed(locked):
+def test_a_file_with_another_content_is_not_installed(locked):
     locked.ask("spoiled")
     locked.run("lock")
     assert "spoiled" in locked.run("install", fails=True).stderr
@@ -389,7 +389,7 @@ def test_uv_comes_from_the_lock_where_it_is_old_or_missing(
     assert (public.folder / ".venv/bin/uv").exists()
 
 
-def test_a_lock_may_have_an_old_uv_where_the_machine_has_a_new_one(public, tmp_path, monkeypatch):
+def test_a_lock_may_have_an_older_uv_than_the_machine(public, tmp_path, monkeypatch):
     public.ask(dev=(f"uv=={OLD_UV}",))
     public.run("lock")
     for _ in range(2):  # The second time, it is in .venv.

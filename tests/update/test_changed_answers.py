@@ -48,7 +48,7 @@ def test_each_choice_can_be_taken_later(project, fresh, versions, tmp_path, ques
     check(project, was, fresh("v1.0.0"), new, edits)
 
 
-def test_a_file_of_the_user_can_be_brought_back_with_a_new_answer(project, versions, tmp_path):
+def test_a_users_file_can_be_brought_back_with_a_new_answer(project, versions, tmp_path):
     project = project()
     edit_the_templates(project, TYPICAL_EDITS)
     commit(project)

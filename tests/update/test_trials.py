@@ -95,7 +95,7 @@ def test_a_file_that_is_no_utf_8_text_keeps_every_byte(template, project, name, 
     assert "v2.0.0" in (project / ANSWERS).read_text()
 
 
-def test_a_file_of_the_person_at_a_new_path_of_the_template_stays(template, project):
+def test_a_users_file_at_a_new_path_of_the_template_stays(template, project):
     (project / "later.txt").write_text("mine\n")
     commit(project)
     release_two(template, later_txt="the template's\n")
