@@ -192,3 +192,8 @@ def test_the_hooks_change_nothing_in_a_new_project(render, answers):
     commit_all(folder)
     run(BIN / "pre-commit", "run", "--all-files", "--show-diff-on-failure", cwd=folder)
     assert git(folder, "status", "--porcelain") == ""
+
+
+def test_workflows_leave_nothing_to_their_auditor(render):
+    for folder in (ROOT, render()):
+        run(BIN / "zizmor", "--offline", "--persona=auditor", "--quiet", folder / ".github")
