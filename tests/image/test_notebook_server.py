@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tests.support import git
+from tests.support import git, run
 
 LINK = re.compile(r"http://127\.0\.0\.1:(?P<port>\d+)/lab\?token=(?P<token>[0-9a-f]{48})")
 
@@ -28,12 +28,13 @@ def server(docker, engine, local_base, project, notebook, mount):
         port = str(free.getsockname()[1])
     flags = f"--build-arg PYTHON_IMAGE={base}" if (base := local_base()) else ""
 
-    def run(*arguments: str, fails=False, **variables) -> subprocess.CompletedProcess:
-        settings = {"ENGINE": engine, "IMAGE_FLAGS": flags, "PORT": port} | variables
+    settings = {"ENGINE": engine, "IMAGE_FLAGS": flags, "PORT": port}
+
+    def make(*arguments: str, fails=False, **variables) -> subprocess.CompletedProcess:
         result = subprocess.run(
             ["make", *arguments],
             cwd=folder,
-            env=os.environ | settings,
+            env=os.environ | settings | variables,
             check=False,
             capture_output=True,
             text=True,
@@ -41,9 +42,9 @@ def server(docker, engine, local_base, project, notebook, mount):
         assert (result.returncode != 0) == fails, result.stdout + result.stderr
         return result
 
-    run.folder, run.port = folder, port
-    yield run
-    run("down")
+    make.folder, make.port, make.settings = folder, port, settings
+    yield make
+    make("down")
 
 
 def ask(link: str) -> str:
@@ -123,6 +124,29 @@ def test_compose_asks_no_registry_for_an_image_of_ours(server, docker):
     assert "No such image: pinbook-none:notebook" in said
     assert "registry" not in said
     assert "# No such image? `make image STAGE=notebook`" in text
+
+
+@pytest.fixture(scope="session")
+def devcontainer(tmp_path_factory) -> str:
+    """The reference program that opens projects in their containers."""
+    folder = tmp_path_factory.mktemp("npm")
+    install = ["npm", "install", "--silent", "--prefix", folder, "@devcontainers/cli@0.89.0"]
+    if not shutil.which("npm") or subprocess.run(install, check=False, timeout=300).returncode:
+        pytest.skip("NOT TESTED: .devcontainer, because npm cannot install its command")
+    return folder / "node_modules/.bin/devcontainer"
+
+
+def test_an_editor_opens_the_project_in_its_container(server, devcontainer, docker, monkeypatch):
+    for name, value in server.settings.items():
+        monkeypatch.setenv(name, value)
+    where = ["--workspace-folder", server.folder]
+    assert '"outcome":"success"' in run(devcontainer, "up", *where).stdout
+    tests = run(devcontainer, "exec", *where, "python", "-m", "pytest", "-p", "no:cacheprovider")
+    assert "4 passed" in tests.stdout
+
+    # A program inside must not write what the editor runs outside.
+    own = "touch .devcontainer/new || touch .git/hooks/new || id -u"
+    assert run(devcontainer, "exec", *where, "sh", "-c", own).stdout.strip() == "4321"
 
 
 def test_logs_show_what_the_server_prints(server, docker):

@@ -14,6 +14,7 @@ from tests.support import BIN, QUESTIONS, ROOT, choices, commit_all, git, run
 # Every file of a project, and the answers with which it is there, as copier.yml would say it.
 FILES = {
     ".copier-answers.yml": "true",
+    ".devcontainer/devcontainer.json": "devcontainer",
     ".dockerignore": "true",
     ".gitattributes": "true",
     ".github/workflows/ci.yml": "ci == 'github'",
@@ -51,7 +52,7 @@ FILES = {
     "tools/update.py": "true",
     "uv.lock": "dependency_manager == 'uv'",
 }
-MOST_FILES = 35
+MOST_FILES = 36
 
 LICENSE_STARTS = {
     "MIT": "MIT License\n",
