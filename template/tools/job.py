@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Run a notebook in the image, and keep in runs/<time>-<commit>/ what it showed and ran with: `make job`.
 
-NOTEBOOK=notebooks/x.ipynb PARAMS="days=365" runs it read-only and without a network; the notebook may write to
-the folder in $RUN_FOLDER. NOTEBOOK=runs/.../run.json does it again and compares the outputs.
+NOTEBOOK=notebooks/x.ipynb PARAMS="days=365" runs it read-only and without a network; it may write to the
+folder in $RUN_FOLDER. NOTEBOOK=runs/.../run.json does it again and compares the outputs.
 
 Exit codes: 0 done, 1 with a sentence: wrong usage, a cell failed, or outputs differ; 130 interrupted.
 """
 
 import ast
-import hashlib
+import itertools
 import json
 import os
 import re
@@ -19,17 +19,12 @@ import sys
 import time
 from pathlib import Path
 
-STRICT = "--rm --init --read-only --tmpfs /tmp:exec --network none --cap-drop ALL --security-opt no-new-privileges"
-ENVIRONMENT = "--entrypoint python --env PYTHONPATH=/project/src --env RUN_FOLDER=/media"
-USAGE = 'Name a notebook and its parameters: make job NOTEBOOK=notebooks/x.ipynb PARAMS="days=365 seed=1"'
-
-
-def output_of(*command: str) -> str:
-    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
-
-
-def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+STRICT = """--rm --init --read-only --tmpfs /tmp:exec --network none --cap-drop ALL
+    --security-opt no-new-privileges --entrypoint python --env PYTHONPATH=/project/src --env RUN_FOLDER=/media"""
+# `make image` has just built it, so its labels say what is here now.
+LABEL = '{{index .Config.Labels "%s"}}'
+LABELS = f"{{{{.Id}}}} {LABEL % 'lock.sha256'} {LABEL % 'org.opencontainers.image.revision'}"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def value(text: str):
@@ -72,48 +67,37 @@ def compare(before: Path, folder: Path, run: dict) -> int:
     return 0 if old == new else 1
 
 
-def describe(notebook: Path, parameters: dict, engine: list[str], image: str) -> dict:
-    """Return what the run is made of, for run.json."""
-    lock = next(Path(name) for name in ("uv.lock", "requirements.txt") if Path(name).exists())
-    return {
-        "notebook": notebook.as_posix(),
-        "parameters": parameters,
-        "commit": output_of("git", "rev-parse", "HEAD"),
-        "dirty": output_of("git", "status", "--porcelain") != "",
-        "lock": hashlib.sha256(lock.read_bytes()).hexdigest(),
-        "image": output_of(*engine, "image", "inspect", "--format", "{{.Id}}", image),
-        "start": now(),
-    }
-
-
-def start(image: str) -> int:
-    given, before, engine = Path(os.environ["NOTEBOOK"]), None, shlex.split(os.environ["ENGINE"])
+def start(name: str) -> int:
+    given, before, engine = Path(os.environ.get("NOTEBOOK", "")), None, shlex.split(os.environ["ENGINE"])
     try:
-        pairs = [one.split("=", 1) for one in shlex.split(os.environ["PARAMS"])]
-        parameters = {name: value(one) for name, one in pairs}
+        pairs = [one.split("=", 1) for one in shlex.split(os.environ.get("PARAMS", ""))]
+        parameters = {name: value(text) for name, text in pairs}
         if given.name == "run.json":
             before, earlier = given.parent, json.loads(given.read_text(encoding="utf-8"))
             given, parameters = Path(earlier["notebook"]), earlier["parameters"]
-        text = with_parameters(given, parameters)
+        notebook = with_parameters(given, parameters)
     except (OSError, ValueError, KeyError):
-        sys.exit(USAGE)
-    run = describe(given, parameters, engine, image)
-    folder = Path("runs", re.sub(r"[-:]", "", run["start"]) + "-" + (run["commit"][:7] or "none"))
+        sys.exit('Name a notebook and its parameters: make job NOTEBOOK=notebooks/x.ipynb PARAMS="days=365"')
+    inspect = [*engine, "image", "inspect", "--format", LABELS, name]
+    labels = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()
+    image, lock, revision = [*labels, "none"][:3]
+    run = {"notebook": given.as_posix(), "parameters": parameters, "image": image, "lock": lock}
+    run |= {"commit": revision.removesuffix("-dirty"), "dirty": revision.endswith("-dirty")}
+    run["start"] = time.strftime(TIME, time.gmtime())
+    folder = Path("runs", re.sub("[-:]", "", run["start"]) + "-" + revision[:7])
     while folder.exists():
         folder = folder.with_name(folder.name + "-2")
     folder.mkdir(parents=True)
-    (folder / given.name).write_text(text, encoding="utf-8")
-    owner = Path.cwd().stat()
-    for path in (folder, folder / given.name) if getattr(os, "getuid", int)() == 0 != owner.st_uid else ():
-        os.chown(path, owner.st_uid, owner.st_gid)
+    (folder / given.name).write_text(notebook, encoding="utf-8")
     (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
     # The container gets Ctrl+C too, and what it has done by then is kept.
     signal.signal(signal.SIGINT, lambda *_: None)
-    mounts = ["--volume", f"{Path.cwd()}:/project:ro", "--volume", f"{folder.absolute()}:/media"]
-    where = ["--user", f"{owner.st_uid}:{owner.st_gid}", "--workdir", f"/project/{given.parent.as_posix()}"]
-    options = [*shlex.split(f"{STRICT} {ENVIRONMENT}"), *mounts, *where]
-    run["exit"] = subprocess.call([*engine, "run", *options, image, "/project/tools/job.py", "--inside", f"/media/{given.name}"])
-    run["end"] = now()
+    mounts = f"--volume={Path.cwd()}:/project:ro", f"--volume={folder.absolute()}:/media"
+    user = f"--user={os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "--user=0"
+    options = [*STRICT.split(), *mounts, user, f"--workdir=/project/{given.parent.as_posix()}"]
+    program = name, "/project/tools/job.py", "--inside", f"/media/{given.name}"
+    run["exit"] = subprocess.call([*engine, "run", *options, *program])
+    run["end"] = time.strftime(TIME, time.gmtime())
     (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
     print(f"See {folder}/{given.stem}.html")
     return run["exit"] or (compare(before, folder, run) if before else 0)
@@ -127,23 +111,22 @@ def execute(path: Path) -> int:
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(path, as_version=4)
-    cells, started = [cell for cell in notebook.cells if cell.cell_type == "code"], []
-    client = NotebookClient(notebook, timeout=None, coalesce_streams=True, record_timing=False)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    client = NotebookClient(notebook, timeout=None, coalesce_streams=True)
+    number = itertools.count(1)
+    client.on_cell_execute = lambda **_: print(f"cell {next(number)} of {len(cells)}", flush=True)
     client.on_cell_executed = lambda **_: nbformat.write(notebook, path)
-    client.on_cell_execute = lambda cell, **_: (
-        started.append(cell) or print(f"cell {len(started)} of {len(cells)}", flush=True)
-    )
     try:
         client.execute()
         return 0
     except CellExecutionError as error:
-        trace = re.sub(r"\x1b\[[\d;]*m", "", error.traceback)
+        failed, trace = cells[client.code_cells_executed - 1], re.sub(r"\x1b\[[\d;]*m", "", error.traceback)
         line = int((re.findall(r"Cell In\[\d+\], line (\d+)", trace) or [1])[-1])
-        source = started[-1].source.splitlines()[line - 1].strip()
-        print(f"Cell [{len(started)}], line {line}: {source}\n{error.ename}: {error.evalue}", file=sys.stderr)
+        source = failed.source.splitlines()[line - 1].strip()
+        print(f"Cell [{client.code_cells_executed}], line {line}: {source}\n{error.ename}: {error.evalue}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, RuntimeError) as error:
-        print(f"Interrupted in cell [{len(started)}]: {error}", file=sys.stderr)
+    except (KeyboardInterrupt, RuntimeError):
+        print(f"Cell [{client.code_cells_executed}] was interrupted.", file=sys.stderr)
         return 130
     finally:
         nbformat.write(notebook, path)
