@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run a notebook in the image, and keep in runs/<time>-<commit>/ what it showed and ran with: `make job`.
 
 NOTEBOOK=notebooks/x.ipynb PARAMS="days=365" runs it read-only and without a network; it may write to the
@@ -20,7 +19,8 @@ import time
 from pathlib import Path
 
 STRICT = """--rm --init --read-only --tmpfs /tmp:exec --network none --cap-drop ALL
-    --security-opt no-new-privileges --entrypoint python --env PYTHONPATH=/project/src --env RUN_FOLDER=/media"""
+    --security-opt no-new-privileges --entrypoint python --env PYTHONPATH=/project/src
+    --env RUN_FOLDER=/media"""
 # `make image` has just built it, so its labels say what is here now.
 LABEL = '{{index .Config.Labels "%s"}}'
 LABELS = f"{{{{.Id}}}} {LABEL % 'lock.sha256'} {LABEL % 'org.opencontainers.image.revision'}"
@@ -120,12 +120,13 @@ def execute(path: Path) -> int:
         client.execute()
         return 0
     except CellExecutionError as error:
-        failed, trace = cells[client.code_cells_executed - 1], re.sub(r"\x1b\[[\d;]*m", "", error.traceback)
+        at, trace = client.code_cells_executed, re.sub(r"\x1b\[[\d;]*m", "", error.traceback)
         line = int((re.findall(r"Cell In\[\d+\], line (\d+)", trace) or [1])[-1])
-        source = failed.source.splitlines()[line - 1].strip()
-        print(f"Cell [{client.code_cells_executed}], line {line}: {source}\n{error.ename}: {error.evalue}", file=sys.stderr)
+        print(f"Cell [{at}], line {line}: {cells[at - 1].source.splitlines()[line - 1].strip()}", file=sys.stderr)
+        print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, RuntimeError):
+    # nbclient raises these where Ctrl+C or a lack of memory has ended the kernel.
+    except (KeyboardInterrupt, RuntimeError, AssertionError):
         print(f"Cell [{client.code_cells_executed}] was interrupted.", file=sys.stderr)
         return 130
     finally:

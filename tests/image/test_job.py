@@ -66,7 +66,7 @@ def test_a_job_leaves_the_notebook_a_page_and_what_it_ran_with(job, folder, dock
 
 
 def test_parameters_replace_the_usual_values(job):
-    printed, kept = job(
+    _, kept = job(
         "days = 7\nname = 'a'", "print([days * 2, name])", parameters="days=365 name='two words'"
     )
     assert "[730, 'two words']" in (kept / "own.ipynb").read_text()
