@@ -61,7 +61,7 @@ def test_a_job_leaves_the_notebook_a_page_and_what_it_ran_with(job, folder, dock
 
     again, second = job(name=f"{kept}/run.json")
     assert "The outputs are equal." in again
-    assert "Changed since then" not in again
+    assert "Changed since then: nothing." in again
     assert second != kept
 
 
@@ -72,7 +72,7 @@ def test_parameters_replace_the_usual_values(job):
     assert "[730, 'two words']" in (kept / "own.ipynb").read_text()
     assert json.loads((kept / "run.json").read_text())["dirty"] is True
     assert (
-        "has no parameter dayz, only days, name"
+        "There is no parameter dayz, only days, name: correct PARAMS."
         in job(name="notebooks/own.ipynb", parameters="dayz=1", fails=True)[0]
     )
     assert (
