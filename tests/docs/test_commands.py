@@ -86,7 +86,7 @@ def test_the_commands_of_a_projects_pages_do_what_they_say(set_up, shared_folder
 
 
 @pytest.mark.parametrize("manager", ["requirements", "uv"])
-@pytest.mark.parametrize("page", PAGES_OF_A_PROJECT)
+@pytest.mark.parametrize("page", [*PAGES_OF_A_PROJECT, "AGENTS.md"])
 def test_a_page_in_a_project_names_commands_that_make_has(page, manager, render):
     project = render(stack="minimal", dependency_manager=manager)
     makefile = (project / "Makefile").read_text(encoding="utf-8")
