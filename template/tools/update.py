@@ -235,7 +235,7 @@ class Clone:
 
     def answers(self, commit: str = "") -> dict[str, str]:
         """Return the answers of a commit, or those that are staged, as they are written."""
-        text = self.git("show", f"{commit}:./{ANSWERS}")
+        text = self.git("show", f"{commit}:./{ANSWERS}").replace("\r", "")
         return dict(re.findall(r"^(\w+): (.*(?:\n[ \n].*)*)", text, re.MULTILINE))
 
     def copier(self, *arguments: str) -> None:
@@ -248,9 +248,7 @@ class Clone:
             if re.search("AssertionError|IsADirectoryError", str(problem)):
                 reason = "There is a folder where the template has a file: rename it, and commit."
             elif "must be a directory" in reason or address in reason:
-                reason += (
-                    f" (If the template has moved, correct _src_path in {ANSWERS} and commit.)"
-                )
+                reason += f" If the template has moved, correct _src_path in {ANSWERS} and commit."
             raise Problem(f"Copier on {address}: {reason}") from None
         self.git("add", "--all", "--force", ".")
 
