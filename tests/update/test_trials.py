@@ -248,6 +248,40 @@ def test_the_address_is_shown_without_its_password(template, project):
     assert "correct _src_path" in printed
 
 
+def test_an_address_that_is_not_that_of_the_last_update_is_named(template, project, tmp_path):
+    release_two(template)
+    assert "another address" not in update(project, "--check")
+    other = shutil.copytree(template, tmp_path / "other")
+    answers = (project / ANSWERS).read_text()
+    (project / ANSWERS).write_text(re.sub("_src_path: .*", f"_src_path: {other}", answers))
+    commit(project)
+    assert (f"from {other}\nThe last update came from another address: {template}\n") in update(
+        project
+    )
+
+
+def test_no_diff_of_the_answers_shows_a_password(template, project, tmp_path):
+    release_two(template)
+    address = "https://ada:pw@template.example.org/t.git"
+    answers = (project / ANSWERS).read_text()
+    (project / ANSWERS).write_text(re.sub("_src_path: .*", f"_src_path: {address}", answers))
+    commit(project)
+    settings = tmp_path / "settings"
+    settings.write_text(f'[url "{template}"]\n\tinsteadOf = {address}\n')
+    environment = os.environ | {
+        "COPIER_CACHE_DIR": str(tmp_path / "cache"),
+        "GIT_CONFIG_GLOBAL": str(settings),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+    for option, shown in (
+        ("--check", " _src_path: https://template.example.org/t.git"),
+        ("--drift", ""),
+    ):
+        printed = update(project, option, env=environment)
+        assert shown in printed
+        assert "pw@" not in printed
+
+
 def test_a_folder_in_the_place_of_a_file_is_named_as_the_cause(template, project):
     (project / "compose.yaml").unlink()
     (project / "compose.yaml").mkdir()
