@@ -42,13 +42,14 @@ FILES = {
     "src/my_ai_project/seasons.py": "true",
     "tests/test_seasons.py": "true",
     "tools/README.md": "true",
+    "tools/findsecrets.py": "true",
     "tools/lockcheck.py": "true",
     "tools/nbclean.py": "true",
     "tools/packages.py": "true",
     "tools/update.py": "true",
     "uv.lock": "dependency_manager == 'uv'",
 }
-MOST_FILES = 32
+MOST_FILES = 33
 
 LICENSE_STARTS = {
     "MIT": "MIT License\n",
