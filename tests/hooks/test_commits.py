@@ -335,7 +335,7 @@ def test_a_notebook_that_runs_is_committed_whatever_lint_says(repository):
     repository.write("a.ipynb", bare_notebook(*source))
     repository.git("add", "a.ipynb")
     printed = repository.commit()
-    assert "a.ipynb:cell 1:1:27: B006" in printed
+    assert "a.ipynb:cell 1:1:25: B006" in printed
     repository.write("a.py", "".join(source).encode() + b"\n")
     repository.git("add", "a.py")
     assert failed_hooks(repository.commit(fails=True)) == {"ruff-check"}
