@@ -45,6 +45,7 @@ FILES = {
     "src/my_ai_project/seasons.py": "true",
     "tests/test_seasons.py": "true",
     "tools/README.md": "true",
+    "tools/findsecrets.py": "true",
     "tools/job.py": "true",
     "tools/jupyter_server_config.py": "true",
     "tools/lockcheck.py": "true",
@@ -53,7 +54,7 @@ FILES = {
     "tools/update.py": "true",
     "uv.lock": "dependency_manager == 'uv'",
 }
-MOST_FILES = 37
+MOST_FILES = 38
 
 LICENSE_STARTS = {
     "MIT": "MIT License\n",
