@@ -46,7 +46,7 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 	@for stack in $(notdir $(wildcard locks/*)); do echo "$$stack:"; \
 	  $(BIN)/python $(PACKAGES) --root locks/$$stack $(if $(UPGRADE),upgrade,lock) \
 	  && rm -rf build/$$stack && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD \
-	    --data stack=$${stack%-cuda} --data accelerator=$$(expr $$stack : '.*-\(cuda\)' || echo cpu) \
+	    --data stack=$${stack%-cuda} --data accelerator=$$(case $$stack in *-cuda) echo cuda;; *) echo cpu;; esac) \
 	    --data dependency_manager=uv . build/$$stack \
 	  && if [ ! -e locks/$$stack/uv/uv.lock ]; then rm build/$$stack/uv.lock; fi \
 	  && $(BIN)/uv lock --project build/$$stack $(if $(UPGRADE),--upgrade) \
