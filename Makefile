@@ -46,7 +46,8 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 	@for stack in $(notdir $(wildcard locks/*)); do echo "$$stack:"; \
 	  $(BIN)/python $(PACKAGES) --root locks/$$stack $(if $(UPGRADE),upgrade,lock) \
 	  && rm -rf build/$$stack && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD \
-	    --data stack=$$stack --data dependency_manager=uv . build/$$stack \
+	    --data stack=$${stack%-cuda} --data accelerator=$$(case $$stack in *-cuda) echo cuda;; *) echo cpu;; esac) \
+	    --data dependency_manager=uv . build/$$stack \
 	  && if [ ! -e locks/$$stack/uv/uv.lock ]; then rm build/$$stack/uv.lock; fi \
 	  && $(BIN)/uv lock --project build/$$stack $(if $(UPGRADE),--upgrade) \
 	  && mkdir -p locks/$$stack/uv && cp build/$$stack/uv.lock locks/$$stack/uv || exit; done
