@@ -10,6 +10,11 @@ import yaml
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOK = "notebooks/quickstart.ipynb"
+# The programs of tools/ that only one kind of lock needs.
+PROGRAMS = {
+    kind: ROOT / f"template/{{% if dependency_manager == '{kind}' %}}tools{{% endif %}}"
+    for kind in ("requirements", "uv")
+}
 QUESTIONS = {
     name: question
     for name, question in yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8")).items()

@@ -9,9 +9,9 @@ from pathlib import Path
 import packaging
 import pytest
 
-from tests.support import BIN, ROOT, choices, run
+from tests.support import BIN, PROGRAMS, ROOT, choices, run
 
-LOCKCHECK = ROOT / "template/tools/lockcheck.py"
+LOCKCHECK = PROGRAMS["requirements"] / "lockcheck.py"
 DIRECT = "-r requirements.in"
 ARCHIVE = "https://example.org/home/ada/tiny-1.0.tar.gz"
 
