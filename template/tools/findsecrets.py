@@ -38,11 +38,11 @@ def is_random(value: str) -> bool:
 
 def secrets(text: str, code: bool) -> list[tuple[str, str]]:
     """Return the kind and the value of whatever looks like a secret in a text."""
-    known = [kind() for kind in detectors().values() if not kind.__name__.endswith(GUESSES)]
-    found = [(kind.secret_type, value) for kind in known for value in kind.analyze_string(text)]
-    for kind, rule in RULES.items():
-        for match in re.finditer(rule, text, re.VERBOSE | re.MULTILINE):
-            value, name = match[match.lastgroup], match.groupdict().get("name", "secret")
+    known = [rule() for rule in detectors().values() if not rule.__name__.endswith(GUESSES)]
+    found = [(rule.secret_type, value) for rule in known for value in rule.analyze_string(text)]
+    for kind, pattern in RULES.items():
+        for match in re.finditer(pattern, text, re.VERBOSE | re.MULTILINE):
+            value, name = match[match.lastgroup or 0], match.groupdict().get("name", "secret")
             weak = re.fullmatch(PASSWORD, name) and match.lastgroup in ("password", "" if code else "value")
             if is_random(value) or (weak and not re.search(HARMLESS, value)):
                 found.append((kind, value))
@@ -62,7 +62,8 @@ def parts(path: str) -> dict[str, str]:
 def main() -> int:
     """Search the files of the command line; return the exit code."""
     tools = tomllib.loads(Path("pyproject.toml").read_text("utf-8")).get("tool", {})
-    allow, found = tools.get("findsecrets", {}).get("allow", []), {}
+    allow = tools.get("findsecrets", {}).get("allow", [])
+    found: dict[str, str] = {}
     for path in [path for path in sys.argv[1:] if not any(map(Path(path).match, allow))]:
         for where, text in parts(path).items():
             for kind, value in secrets(text, path.lower().endswith(CODE)):

@@ -6,6 +6,7 @@ A copy of the executed notebook is kept in the git folder first, and --restore r
 """
 
 import argparse
+import io
 import ast
 import functools
 import json
@@ -356,7 +357,8 @@ def main() -> int:
     mode.add_argument("--restore", action="store_true", help="bring the outputs back on screen")
     options = parser.parse_args()
     for stream in sys.stdout, sys.stderr:
-        stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
     try:
         return run(options)
     except Problem as problem:

@@ -9,6 +9,7 @@ project and the template have changed the same lines, and markers show both. `ma
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import shutil
@@ -54,14 +55,17 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--check", action="store_true", help="show an update, and write nothing")
     only.add_argument("--drift", action="store_true", help="show edits of the template's files")
-    words = {"metavar": "KEY=VALUE", "nargs": "+", "action": "extend", "default": []}
-    parser.add_argument("--data", **words, help="change answers, like python_version=3.14")
+    parser.add_argument(
+        "--data", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
+        help="change answers, like python_version=3.14",
+    )
     args = parser.parse_args()
     if wrong := [word for word in args.data if not re.match(r"[a-z]\w*=", word)]:
         parser.error(f"{wrong[0]} is not KEY=VALUE (with make: DATA=\"'KEY=SOME VALUE'\")")
     os.chdir(Path(__file__).resolve().parent.parent)
     os.environ["LANGUAGE"] = "en"  # Two of git's sentences are recognised below.
-    sys.stdout.reconfigure(errors="replace")  # A diff may show bytes that are no UTF-8.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # A diff may show bytes that are no UTF-8.
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             if args.drift:
