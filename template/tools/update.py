@@ -252,14 +252,17 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--check", action="store_true", help="show an update, and write nothing")
     only.add_argument("--drift", action="store_true", help="show edits of the template's files")
-    words = {"metavar": "KEY=VALUE", "nargs": "+", "action": "extend", "default": []}
-    parser.add_argument("--data", **words, help="change answers, like python_version=3.14")
+    data = parser.add_argument(
+        "--data", nargs="+", action="extend", default=[], metavar="KEY=VALUE"
+    )
+    data.help = "change answers, like python_version=3.14"
     args = parser.parse_args()
     if wrong := [word for word in args.data if not re.match(r"[a-z]\w*=", word)]:
         parser.error(f"{wrong[0]} is not KEY=VALUE (with make: DATA=\"'KEY=SOME VALUE'\")")
     os.chdir(Path(__file__).resolve().parent.parent)
     os.environ["LANGUAGE"] = "en"  # Two of git's sentences are recognised below.
-    sys.stdout.reconfigure(errors="replace")  # A diff may show bytes that are no UTF-8.
+    # A diff may show bytes that are no UTF-8.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             action = show_drift if args.drift else update
