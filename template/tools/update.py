@@ -252,10 +252,9 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--check", action="store_true", help="show an update, and write nothing")
     only.add_argument("--drift", action="store_true", help="show edits of the template's files")
-    data = parser.add_argument(
-        "--data", nargs="+", action="extend", default=[], metavar="KEY=VALUE"
+    parser.add_argument(
+        "--data", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="new answers"
     )
-    data.help = "change answers, like python_version=3.14"
     args = parser.parse_args()
     if wrong := [word for word in args.data if not re.match(r"[a-z]\w*=", word)]:
         parser.error(f"{wrong[0]} is not KEY=VALUE (with make: DATA=\"'KEY=SOME VALUE'\")")
