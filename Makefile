@@ -1,7 +1,8 @@
 # `make` lists the commands. Needs git, make and Python 3.11 or newer; everything else is installed here.
 
 PYTHON := $(or $(shell command -v python3 2>/dev/null),python)
-PACKAGES := template/tools/packages.py
+# The pattern stands for a name with blanks and quotes, which Copier renders.
+PACKAGES := template/*requirements*/packages.py
 BIN := .venv/bin
 DEMO := demo/my-ai-project
 

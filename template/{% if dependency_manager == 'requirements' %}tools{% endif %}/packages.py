@@ -157,6 +157,8 @@ def install_locked(uv: str, folder: Path) -> None:
     if "[build-system]" in read(pyproject()):
         # The build backend is there now, so nothing has to be fetched for the project itself.
         run(*install, "--no-deps", "--no-build-isolation", "--editable", ".")
+    if "--no-index" in options:
+        return  # The .in files can have addresses, and wheels/ has none.
     for lock_file, source in LOCKS.items():
         # uv asks no index where what is installed is enough, with all extras.
         enough = [*install, "--no-index", "--offline", "--dry-run", f"--requirements={source}"]

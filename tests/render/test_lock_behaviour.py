@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from tests.render.lock_projects import PACKAGES, requirements_only, sentences
+from tests.render.lock_projects import requirements_only, sentences
 from tests.render.private_index import YANKED, holding
-from tests.support import BIN, commit_all, run
+from tests.support import BIN, PROGRAMS, commit_all, run
 
 FAILURES = {
     "a conflict": (["old-friend", "tiny-a==2.0"], "old-friend depend on tiny-a<2"),
@@ -80,7 +80,8 @@ def heeding_ctrl_c():
 def test_a_lock_that_is_stopped_leaves_the_old_one(stop, locked):
     before = locked.contents()
     locked.ask("tiny-a==2.0", dev=("tiny-b", "slow"))
-    command = [BIN / "python", PACKAGES, "--root", locked.folder, "lock"]
+    program = PROGRAMS[locked.kind] / "packages.py"
+    command = [BIN / "python", program, "--root", locked.folder, "lock"]
     with holding("slow") as asked:
         started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert asked.wait(60)
