@@ -283,3 +283,54 @@ def moves(result: subprocess.CompletedProcess) -> list[tuple[str, str, str]]:
     rows = re.findall(r"^  (\S+ *)  (\S+ *)  ->  (\S+)$", result.stdout, re.MULTILINE)
     assert len({(len(name), len(old)) for name, old, _ in rows}) <= 1
     return [(name.strip(), old.strip(), new) for name, old, new in rows]
+
+
+def test_compare_finds_nothing_in_a_lock_that_nobody_has_touched(locked):
+    locked.ask("picky", "raw", "choosy[more]", dev=("tiny-b",))
+    locked.run("lock")
+    before = locked.contents()
+    assert locked.run("compare").stdout.endswith("The index gives the same lock.\n")
+    assert locked.contents() == before
+
+
+def test_compare_names_a_hash_that_the_index_does_not_know(locked):
+    locked.tamper("tiny-a")
+    said = sentences(locked.run("compare", fails=True))
+    (lock, *_) = locked.locks
+    assert (
+        f"{lock.name} has hashes that the index does not know, of: tiny-a==1.0: run `make lock`, and"
+        " look at what changes."
+    ) in said
+
+
+@requirements_only
+def test_compare_names_a_package_with_a_forged_comment(locked):
+    lock = locked.locks[0]
+    forged = f"fresh==1.0 \\\n    --hash=sha256:{'0' * 64}\n    # via tiny-a\n"
+    lock.write_text(lock.read_text() + forged)
+    assert sentences(locked.run("compare", fails=True)) == [
+        "requirements.txt has what nothing asks for: fresh==1.0: run `make lock`, and look at what"
+        " changes."
+    ]
+
+
+@requirements_only
+def test_lock_brings_back_the_hashes_of_the_index(locked):
+    before = locked.contents()
+    locked.tamper("tiny-a")
+    locked.run("lock")
+    assert locked.contents() == before
+
+
+@requirements_only
+@pytest.mark.parametrize("line", ["seaborn", "plotly==6.1", "streamlit>=1.30"])
+def test_lock_does_not_overwrite_a_line_that_a_person_wrote(line, locked):
+    lock = locked.locks[0]
+    lock.write_text(f"{lock.read_text()}{line}\n")
+    before = locked.contents()
+    assert sentences(locked.run("lock", fails=True)) == [
+        f"requirements.txt has {line}, which requirements.in has not: add it to requirements.in, or,"
+        " to keep your own list, run `rm requirements.in && git mv requirements.txt requirements.in`;"
+        " then run `make lock`."
+    ]
+    assert locked.contents() == before

@@ -18,7 +18,7 @@ from tests.render.lock_projects import (
     sentences,
 )
 from tests.render.private_index import FILES, wheel
-from tests.support import BIN, PROGRAMS, ROOT, run
+from tests.support import BIN, PROGRAMS, ROOT, commit_all, run
 
 
 def test_help_says_what_the_commands_are_and_what_the_exit_codes_mean():
@@ -352,6 +352,29 @@ def test_a_wheel_that_is_not_the_locked_one_is_not_installed(locked, wheels):
     result = locked.run("install", fails=True)
     assert "tiny-a" in result.stderr and "ash" in result.stderr
     assert "tiny-a" not in locked.installed()
+
+
+def test_a_wheel_with_a_new_sum_does_not_stand_against_the_lock(locked, wheels, index):
+    """Its sum is what SHA256SUMS says, and not what the lock says."""
+    wheels["fresh-2.0-py3-none-any.whl"] = wheel("fresh", "2.0", code="poisoned = True\n")
+    collect(locked, wheels)
+    locked.run("install")
+    code = "import fresh; print(hasattr(fresh, 'poisoned'))"
+    assert run(locked.folder / ".venv/bin/python", "-c", code).stdout == "False\n"
+
+
+def test_what_was_built_for_wheels_is_named(locked, wheels):
+    collect(locked, wheels)
+    built = "Built by `make wheels`, from sources with the hash of the lock: raw\n"
+    assert built in locked.run("install").stdout
+
+
+def test_wheels_that_git_tracks_are_refused(locked, wheels):
+    collect(locked, wheels)
+    commit_all(locked.folder)
+    assert sentences(locked.run("install", fails=True)) == [
+        "git tracks wheels/, which belongs to one machine: run `git rm -r --cached wheels`."
+    ]
 
 
 OLD_UV = "0.6.17"
