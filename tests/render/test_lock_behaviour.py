@@ -179,7 +179,9 @@ def test_a_package_from_a_folder_is_refused(need, locked):
     locked.ask("tiny-a", need.format(folder=locked.folder), dev=("tiny-b",))
     last = sentences(locked.run("lock", fails=True))[-1]
     assert last.startswith("requirements.in, line 2, ")
-    assert re.search("takes a local package: name an archive|names a file of one machine: keep", last)
+    assert re.search(
+        "takes a local package: name an archive|names a file of one machine: keep", last
+    )
     assert locked.contents() == before
 
 
