@@ -276,8 +276,9 @@ def check_lines(lock: str, locked: list[Entry], addresses: set[str | None]) -> I
         if not entry.version:
             what = f"is no exact version with a hash, `{bare(entry.text)}`"
             yield f"{entry.where} {what}: run `make lock`."
-        elif entry.requirement.url not in {None, *addresses}:
-            yield f"{entry.where} has an address that no .in file has, {bare(entry.text)}: run `make lock`."
+        elif entry.requirement.url not in {None, *addresses} and re.search("-c |^[^-]*$", entry.via):
+            what = f"has an address that no .in file has, {bare(entry.text)}"
+            yield f"{entry.where} {what}: run `make lock`."
     unhashed = [pin.requirement.name for pin in locked if pin.version and not pin.hashes]
     if unhashed:
         yield f"{lock} has no hashes for {few(unhashed)}: run `make lock`."
@@ -355,11 +356,8 @@ def check_both(run: Named, dev: Named) -> Iterator[str]:
                     " in dev-requirements.in."
                 )
             elif pin.hashes and hashes[pin.version] and pin.hashes != hashes[pin.version]:
-                # `make lock` keeps the hashes of a pin that stays, right or wrong.
-                yield (
-                    f"requirements.txt and dev-requirements.txt have different hashes for {name}:"
-                    f' run `make upgrade PACKAGES="{name}"`.'
-                )
+                both = "requirements.txt and dev-requirements.txt"
+                yield f"{both} have different hashes for {name}: run `make lock`."
 
 
 def sources_of(source: str, *options: str) -> list[str]:

@@ -3,6 +3,7 @@
     python tools/packages.py install            make .venv hold exactly what the lock says
     python tools/packages.py lock               make the lock fit what the project asks for again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
+    python tools/packages.py compare            make the lock again elsewhere, and compare (for CI)
     python tools/packages.py audit              look for known vulnerabilities of what is locked
     python tools/packages.py hooks              install the git hooks, with pre-commit
     python tools/packages.py collect PART DIR   put the wheels of a part of the lock into a folder
@@ -69,6 +70,7 @@ def main() -> None:
     commands.add_parser("lock", help="make the lock fit again; pins stay if they can")
     command = commands.add_parser("upgrade", help="move the pins to the newest versions")
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
+    commands.add_parser("compare", help="make the lock again elsewhere, and compare")
     command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
     commands.add_parser("hooks", help="install the git hooks, with pre-commit")
@@ -157,6 +159,8 @@ def install_locked(uv: str, folder: Path) -> None:
     if "[build-system]" in read(pyproject()):
         # The build backend is there now, so nothing has to be fetched for the project itself.
         run(*install, "--no-deps", "--no-build-isolation", "--editable", ".")
+    if "--no-index" in options:
+        return  # The .in files can have addresses, and wheels/ has none.
     for lock_file, source in LOCKS.items():
         # uv asks no index where what is installed is enough, with all extras.
         enough = [*install, "--no-index", "--offline", "--dry-run", f"--requirements={source}"]
@@ -388,6 +392,8 @@ def lock(*options: str) -> None:
     try:
         for lock_file, source in LOCKS.items():
             print(f"Resolving {source}", flush=True)
+            # uv keeps the hashes of a pin that stays, also where some were lost or are wrong.
+            Path(lock_file).write_text(without_hashes(read(lock_file)), encoding="utf-8")
             env = compile_lock(uv, source, lock_file, env, *options)
         check()
     except BaseException:
@@ -449,6 +455,53 @@ def pins(locks: str) -> dict[str, str]:
     for name, version in dict.fromkeys(PIN.findall(locks)):
         found.setdefault(name, []).append(version)
     return {name: ", ".join(versions) for name, versions in found.items()}
+
+
+def compare() -> None:
+    """Compile again elsewhere, from the same versions, and refuse what the index would not give.
+
+    A file that was uploaded after the release was locked is no difference.
+    """
+    uv, env, wrong = need_uv(), environment(), []
+    check()
+    with tempfile.TemporaryDirectory() as folder:
+        for lock_file, source in LOCKS.items():
+            made = Path(folder, lock_file)
+            made.write_text(without_hashes(read(lock_file)), encoding="utf-8")
+            env = compile_lock(uv, source, str(made), env)
+            wrong += differences(lock_file, pinned_files(read(lock_file)), pinned_files(read(made)))
+    if wrong:
+        raise Problem("\n".join(wrong))
+    print("The index gives the same lock.")
+
+
+def pinned_files(text: str) -> dict[str, set[str]]:
+    """Return the hashes of each pin of a lock, with its marker."""
+    entries = re.findall(r"(?m)^(\w.*?)(?: \\)?\n((?: +--hash=.*\n)*)", text)
+    return {pin: set(re.findall(r"--hash=(\S+)", hashes)) for pin, hashes in entries}
+
+
+def without_hashes(text: str) -> str:
+    return re.sub(r" \\\n +--hash=\S+", "", text)
+
+
+def differences(
+    lock_file: str, locked: dict[str, set[str]], made: dict[str, set[str]]
+) -> list[str]:
+    """Return sentences about the pins and hashes of a lock that the index would not give."""
+    pinned = sorted(locked.keys() & made.keys())
+    found = {
+        "has what nothing asks for": sorted(locked.keys() - made.keys()),
+        "lacks": sorted(made.keys() - locked.keys()),
+        "has hashes that the index does not know, of": [
+            pin for pin in pinned if locked[pin] - made[pin]
+        ],
+    }
+    return [
+        f"{lock_file} {what}: {', '.join(names)}: run `make lock`, and look at what changes."
+        for what, names in found.items()
+        if names
+    ]
 
 
 def audit(options: list[str]) -> None:

@@ -162,6 +162,7 @@ def check_addresses(packages: list[dict], project: dict) -> Iterator[str]:
     named = json.dumps(project)
     indexes = project.get("tool", {}).get("uv", {}).get("index", [])
     known = {bare(index.get("url", "")) for index in indexes} | {PUBLIC_INDEX}
+    sites = {site(url) for url in known | {PUBLIC_FILES}}
     unknown, foreign = set(), {}
     for package in packages:
         source = package.get("source", {})
@@ -171,11 +172,10 @@ def check_addresses(packages: list[dict], project: dict) -> Iterator[str]:
         if index not in known:
             unknown.add(index)
         else:
-            hosts = {host(index)} | ({PUBLIC_FILES} if index == PUBLIC_INDEX else set())
             foreign |= {
                 package["name"]: url
                 for url in urls
-                if insecure(url) or (host(url) not in hosts and f"{url}" not in named)
+                if insecure(url) or not (url in named or site(url) in sites)
             }
     for index in sorted(unknown):
         yield (
@@ -189,8 +189,10 @@ def check_addresses(packages: list[dict], project: dict) -> Iterator[str]:
         )
 
 
-def host(url: str) -> str:
-    return "://".join(urlsplit(bare(url))[:2])
+def site(url: str) -> str:
+    """Return the host of a URL without its first part: many an index has its files on another."""
+    host = urlsplit(bare(url)).netloc
+    return host if host.count(".") == 1 or re.match(r"[\d.]+(:|$)", host) else host.partition(".")[2]
 
 
 def insecure(url: str) -> bool:
@@ -200,8 +202,9 @@ def insecure(url: str) -> bool:
 
 def check_fit(requires: SpecifierSet) -> Iterator[str]:
     """Ask uv, where no setting of this machine can make it doubt the lock."""
-    here = [str(Path(".venv", folder).absolute()) for folder in ("bin", "Scripts")]
-    uv = shutil.which("uv", path=os.pathsep.join([*here, os.environ.get("PATH", "")]))
+    folders = [Path(".venv/bin"), Path(".venv/Scripts"), Path(sys.executable).parent]
+    path = [*(str(folder.absolute()) for folder in folders), os.environ.get("PATH", "")]
+    uv = shutil.which("uv", path=os.pathsep.join(path))
     if not uv:
         yield "There is no uv to check uv.lock with: run `make setup`."
         return

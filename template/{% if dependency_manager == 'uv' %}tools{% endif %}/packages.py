@@ -3,6 +3,7 @@
     python tools/packages.py install            make .venv hold exactly what the lock says
     python tools/packages.py lock               make the lock fit what the project asks for again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
+    python tools/packages.py compare            make the lock again elsewhere, and compare (for CI)
     python tools/packages.py audit              look for known vulnerabilities of what is locked
     python tools/packages.py hooks              install the git hooks, with pre-commit
     python tools/packages.py collect PART DIR   put the wheels of a part of the lock into a folder
@@ -69,6 +70,7 @@ def main() -> None:
     commands.add_parser("lock", help="make the lock fit again; pins stay if they can")
     command = commands.add_parser("upgrade", help="move the pins to the newest versions")
     command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
+    commands.add_parser("compare", help="make the lock again elsewhere, and compare")
     command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
     command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
     commands.add_parser("hooks", help="install the git hooks, with pre-commit")
@@ -394,12 +396,10 @@ def lock(*options: str) -> None:
     oldest_python()
     file = Path("uv.lock")
     before = file.read_bytes() if file.exists() else None
-    # An index of pip's is none of uv.lock's.
-    index = {"UV_DEFAULT_INDEX": os.environ.get("UV_DEFAULT_INDEX", "")}
     try:
         print("Resolving pyproject.toml", flush=True)
         anew = [f"--upgrade-package={name}" for name in unhashed()]
-        run(uv, "lock", *(options or anew), env=environment() | index)
+        run(uv, "lock", *(options or anew), env=environment() | own_index())
         check()
     except BaseException:
         if before is None:
@@ -449,6 +449,64 @@ def pins(locks: str) -> dict[str, str]:
     for name, version in dict.fromkeys(PIN.findall(locks)):
         found.setdefault(name, []).append(version)
     return {name: ", ".join(versions) for name, versions in found.items()}
+
+
+def compare() -> None:
+    """Lock again elsewhere, with the same versions, and refuse what the index would not give.
+
+    A file that was uploaded after the release was locked is no difference.
+    """
+    uv = need_uv()
+    check()
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--all-groups", "--all-extras", "--no-hashes", "--no-annotate", "--no-header"]
+        pinned = re.findall(r"(?m)^\w.*==.*", read(export(uv, Path(folder), *options)))
+        versions = "constraint-dependencies = [" + "".join(f'"{pin}", ' for pin in pinned)
+        text = read("pyproject.toml")
+        if "constraint-dependencies = [" in text:
+            text = text.replace("constraint-dependencies = [", versions)
+        else:
+            text = re.sub(r"(?m)^\[tool\.uv]$|\Z", f"[tool.uv]\n{versions}]", text, count=1)
+        Path(folder, "pyproject.toml").write_text(text, encoding="utf-8")
+        run(uv, "lock", "--quiet", "--project", folder, env=environment() | own_index())
+        made = pinned_files(Path(folder, "uv.lock"))
+    if wrong := differences("uv.lock", pinned_files(Path("uv.lock")), made):
+        raise Problem("\n".join(wrong))
+    print("The index gives the same lock.")
+
+
+def pinned_files(lock_file: Path) -> dict[str, set[str]]:
+    """Return the hashes of each package of a lock."""
+    return {
+        f"{package['name']}=={package.get('version', '')}": {
+            file["hash"] for file in [*package.get("wheels", []), package.get("sdist", {})] if file
+        }
+        for package in load(lock_file).get("package", [])
+    }
+
+
+def own_index() -> dict[str, str]:
+    """Return what keeps an index of pip's out of uv.lock."""
+    return {"UV_DEFAULT_INDEX": os.environ.get("UV_DEFAULT_INDEX", "")}
+
+
+def differences(
+    lock_file: str, locked: dict[str, set[str]], made: dict[str, set[str]]
+) -> list[str]:
+    """Return sentences about the pins and hashes of a lock that the index would not give."""
+    pinned = sorted(locked.keys() & made.keys())
+    found = {
+        "has what nothing asks for": sorted(locked.keys() - made.keys()),
+        "lacks": sorted(made.keys() - locked.keys()),
+        "has hashes that the index does not know, of": [
+            pin for pin in pinned if locked[pin] - made[pin]
+        ],
+    }
+    return [
+        f"{lock_file} {what}: {', '.join(names)}: run `make lock`, and look at what changes."
+        for what, names in found.items()
+        if names
+    ]
 
 
 def audit(options: list[str]) -> None:

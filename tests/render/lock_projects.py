@@ -61,7 +61,14 @@ class Project(NamedTuple):
 
     def run(self, *arguments: str, python: Path = BIN / "python", **options):
         """Run tools/packages.py, which must succeed unless ``fails=True``."""
-        return run(python, PROGRAMS[self.kind] / "packages.py", "--root", self.folder, *arguments, **options)
+        return run(
+            python,
+            PROGRAMS[self.kind] / "packages.py",
+            "--root",
+            self.folder,
+            *arguments,
+            **options,
+        )
 
     def installed(self) -> dict[str, str]:
         """What the environment holds, apart from the pip that venv brings along."""

@@ -12,14 +12,13 @@ from packaging.requirements import Requirement
 from tests.render.lock_projects import (
     BASE_PYTHON,
     HERE,
-    LOCKS,
     PACKAGES,
     Project,
     requirements_only,
     sentences,
 )
 from tests.render.private_index import FILES, wheel
-from tests.support import BIN, ROOT, run
+from tests.support import BIN, PROGRAMS, ROOT, commit_all, run
 
 
 def test_help_lists_the_commands_and_the_exit_codes():
@@ -147,7 +146,7 @@ def test_a_damaged_uv_lock_gets_one_sentence_and_stays(command, locked):
     lock.write_text(lock.read_text()[:-40])
     before = lock.read_bytes()
     (sentence,) = sentences(locked.run(command, fails=True))
-    assert sentence.startswith("uv.lock is damaged (")
+    assert sentence.startswith("uv.lock cannot be read (")
     assert sentence.endswith("back with `git checkout HEAD uv.lock`, then run `make lock`.")
     assert lock.read_bytes() == before
 
@@ -177,7 +176,7 @@ def test_without_an_oldest_python_one_sentence_asks_for_it(locked):
     settings.write_text(settings.read_text().replace('">=3.11"', '"<4"'))
     before = locked.contents()
     last = sentences(locked.run("lock", fails=True))[-1]
-    assert last == 'pyproject.toml needs a line like requires-python = ">=3.11".'
+    assert last == 'pyproject.toml needs a line like requires-python = ">=3.11": add it.'
     assert locked.contents() == before
 
 
@@ -193,7 +192,7 @@ def test_a_source_that_is_not_utf_8_gets_one_sentence(encoding, locked):
 
 
 def test_the_project_is_found_from_every_folder(locked):
-    shutil.copytree(PACKAGES.parent, locked.folder / "tools")
+    shutil.copytree(PROGRAMS[locked.kind], locked.folder / "tools")
     (locked.folder / "notebooks").mkdir()
     command = [BIN / "python", "../tools/packages.py", "lock"]
     printed = run(*command, cwd=locked.folder / "notebooks").stdout
@@ -279,11 +278,17 @@ def test_lock_brings_back_hashes_that_were_lost(locked):
 def test_install_says_so_where_the_lock_does_not_fit(need, locked):
     locked.ask("choosy", "old-friend" if "==" in need else "raw")
     locked.run("upgrade")
-    locked.ask("choosy", need)
-    last = sentences(locked.run("install", fails=True))[-1]
-    lock, source = LOCKS[locked.kind][0], "requirements.in"
-    source = source if locked.kind == "requirements" else "pyproject.toml"
-    assert last == f"{lock} does not fit {source}: run `make lock setup`."
+    locked.ask("choosy", need, *(() if "==" in need else ("raw",)))
+    said = sentences(locked.run("install", fails=True))
+    expected = {
+        "fresh": "requirements.txt has no pin for fresh of requirements.in: run `make lock`.",
+        "tiny-a==2.0": "requirements.in asks for tiny-a==2.0, and requirements.txt has tiny-a==1.0:",
+        # Only what is installed says what an extra needs.
+        "choosy[more]": "requirements.txt does not fit requirements.in: run `make lock setup`.",
+    }
+    if locked.kind == "uv":
+        expected = dict.fromkeys(expected, "uv.lock does not fit pyproject.toml (")
+    assert any(sentence.startswith(expected[need]) for sentence in said), said
     assert "2.0" not in locked.installed().values()
 
     locked.run("lock")
@@ -347,6 +352,28 @@ def test_a_wheel_that_is_not_the_locked_one_is_not_installed(locked, wheels):
     result = locked.run("install", fails=True)
     assert "tiny-a" in result.stderr and "ash" in result.stderr
     assert "tiny-a" not in locked.installed()
+
+
+def test_a_wheel_with_a_new_sum_does_not_stand_against_the_lock(locked, wheels, index):
+    """Its sum is what SHA256SUMS says, and not what the lock says."""
+    wheels["fresh-2.0-py3-none-any.whl"] = wheel("fresh", "2.0", code="poisoned = True\n")
+    collect(locked, wheels)
+    assert "other hashes than the files of fresh" in locked.run("install", fails=True).stderr
+    assert "fresh" not in locked.installed()
+
+
+def test_what_was_built_for_wheels_is_named(locked, wheels):
+    collect(locked, wheels)
+    built = "Built by `make wheels`, from sources with the hash of the lock: raw\n"
+    assert built in locked.run("install").stdout
+
+
+def test_wheels_that_git_tracks_are_refused(locked, wheels):
+    collect(locked, wheels)
+    commit_all(locked.folder)
+    assert sentences(locked.run("install", fails=True)) == [
+        "git tracks wheels/, which belongs to one machine: run `git rm -r --cached wheels`."
+    ]
 
 
 OLD_UV = "0.6.17"

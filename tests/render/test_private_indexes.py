@@ -81,7 +81,7 @@ def look_public(project: Project, index: str) -> None:
     project._replace(index="").ask("tiny-a", dev=("tiny-b",))
     (lock,) = project.locks
     text = lock.read_text().replace(project.index, PUBLIC)
-    lock.write_text(text.replace(f"http://{index}/", NOWHERE))
+    lock.write_text(text.replace(f"http://{index}/", "https://files.pythonhosted.org/nowhere/"))
 
 
 def check_for_traces(project: Project, private_index: str, printed: list) -> None:
@@ -163,7 +163,9 @@ def test_uv_lock_does_not_take_over_the_index_of_one_machine(
     locked._replace(index="").ask("tiny-a", dev=("tiny-b",))
     CONFIGURATIONS[setting](monkeypatch, machine, f"http://{index}/simple/")
     last = sentences(locked.run("lock", fails=True))[-1]
-    assert last.startswith(f"uv.lock would name http://{index}/simple/, which this machine is set")
+    assert last.startswith(
+        f"uv.lock takes packages from http://{index}/simple, which pyproject.toml"
+    )
     assert locked.contents() == before
 
 
