@@ -1,7 +1,7 @@
 """Clean notebooks before they are committed: no outputs, no execution counts, no noise, no damaged cells.
 
-nbstripout decides what is removed; [tool.nbclean] in pyproject.toml adds to that. A cell with the tag `keep_output`,
-ids, tags and attachments stay. A copy of the executed notebook is kept in the git folder, and --restore reads it.
+nbstripout decides what is removed; [tool.nbclean] in pyproject.toml adds to that. Ids, tags, attachments, and
+cells with the tag `keep_output` stay. A copy of the executed notebook is kept for --restore, in the git folder.
 exit codes: 0 all is clean, or back; 1 one was cleaned, or is not clean (--check); 2 one was left as it is
 """
 
@@ -140,10 +140,7 @@ def clean(notebook: dict) -> list[str]:
 
 
 def write(path: str, notebook: dict, before: os.stat_result) -> None:
-    """Replace a file, whole or not at all, by what Jupyter would save, so that no editor changes the layout.
-
-    Raises OSError, and Problem if another program has written it since.
-    """
+    """Replace a file, whole or not at all, by what Jupyter would save. Raises OSError, Problem."""
     import shutil
     import tempfile
     for cell in notebook["cells"]:
@@ -205,7 +202,7 @@ def folder_of(path: str) -> Path:
 
 
 def keep(path: str, raw: bytes, notebook: dict) -> Path:
-    """Keep the executed notebook, and drop old copies that hold no output of their own. Raises OSError, Problem."""
+    """Keep the executed notebook, and drop old copies without an output of their own. Raises OSError."""
     folder = folder_of(path)
     copies = copies_in(folder, "*.ipynb")
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,15 +217,15 @@ def keep(path: str, raw: bytes, notebook: dict) -> Path:
 
 
 def cells_by_code(notebook: dict) -> Iterator[tuple[tuple, set[str], dict]]:
-    """Yield the key of each code cell, which is its id and its code without format and imports; these; the cell."""
+    """Yield for each code cell its id with its code, without format and imports; its imports; the cell."""
     seen: Counter[tuple] = Counter()
-    for cell in notebook["cells"]:
+    for cell in [cell for cell in notebook["cells"] if cell.get("cell_type") == "code"]:
         source, imports = cell.get("source", ""), set()
         text = "".join(map(str, source)) if isinstance(source, list) else str(source)
         # A line of IPython such as %time becomes a string, which ast can read.
         python = re.sub(r"(?m)^([ \t]*)([%!].*)$", lambda line: line[1] + repr(line[2].strip()), text)
         try:
-            lines = ast.parse(python).body if cell.get("cell_type") == "code" else []
+            lines = ast.parse(python).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             lines = [ast.Constant(re.sub(r"\s+", " ", text).strip())]
         for line in [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]:
@@ -240,7 +237,7 @@ def cells_by_code(notebook: dict) -> Iterator[tuple[tuple, set[str], dict]]:
 
 
 def newest_outputs(notebook: dict, copies: list[Path]) -> dict[tuple, tuple[Path, dict]]:
-    """Return for each cell the newest copy that has its output, and the old cell: imports may have gone since."""
+    """Return for each cell the newest copy that has its output, with the cell; it may have lost imports."""
     cells = {key: imports for key, imports, _ in cells_by_code(notebook)}
     found: dict[tuple, tuple[Path, dict]] = {}
     for copy in reversed(copies):
@@ -264,8 +261,7 @@ def restore(path: str) -> int:
         if key in found and not executed(cell):
             copy, old = found[key]
             cell |= {field: old[field] for field in ("outputs", "execution_count") if field in old}
-            widgets = parse(copy.read_bytes()).get("metadata", {}).get("widgets")
-            if widgets:
+            if widgets := parse(copy.read_bytes()).get("metadata", {}).get("widgets"):
                 notebook.setdefault("metadata", {}).setdefault("widgets", widgets)
             back += 1
     if back:
@@ -290,8 +286,7 @@ def clean_file(path: str, check: bool) -> int:
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("files", nargs="*", metavar="FILE", help="default: all tracked notebooks")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="change nothing, name what is not clean")
@@ -300,8 +295,9 @@ def main() -> int:
     for stream in sys.stdout, sys.stderr:
         stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
     tracked = [] if options.files else git("ls-files", "-z", "--deduplicate", "--", *NOTEBOOKS).split("\0")
+    there = [path for path in tracked if os.path.isfile(path) and not os.path.islink(path)]
     count, failed = 0, False
-    for path in options.files or [file for file in tracked if os.path.isfile(file) and not os.path.islink(file)]:
+    for path in options.files or there:
         try:
             count += restore(path) if options.restore else clean_file(path, options.check)
         except (Problem, OSError, RecursionError) as error:
