@@ -35,7 +35,9 @@ STEP = re.compile(
     r"|^```(?P<kind>console|sh|text)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-NEEDS_ENGINE = re.compile(r"^(docker|make (image|up|run|job|wheels|sizes|reproduce))\b", re.MULTILINE)
+NEEDS_ENGINE = re.compile(
+    r"^(docker|make (image|up|run|job|wheels|sizes|reproduce))\b", re.MULTILINE
+)
 SERVES_JUPYTER = "make lab"
 JUPYTER = re.compile(r"http://127\.0\.0\.1:\d+/lab\?token=\w+")
 HELP = "|".join(re.escape(question["help"]) for question in QUESTIONS.values())
