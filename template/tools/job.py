@@ -68,11 +68,9 @@ def compare(before: Path, folder: Path) -> int:
     return 0 if equal else 1
 
 
-def run(image: str, path: Path, parameters: dict) -> tuple[int, Path]:
+def run(image: str, path: Path, notebook: dict, parameters: dict) -> tuple[int, Path]:
     """Run a notebook in a container, and return its exit code and the folder that it leaves."""
-    notebook, engine = read(path), shlex.split(os.environ["ENGINE"])
-    if parameters:
-        set_parameters(notebook, parameters)
+    engine = shlex.split(os.environ["ENGINE"])
     inspect = [*engine, "image", "inspect", "--format", LABELS, image]
     labels = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()
     found = dict(zip(("image", "lock", "commit"), [*labels, "none"], strict=False))
@@ -145,9 +143,12 @@ def main() -> int:
         if path.name == "run.json":
             before, old = path.parent, read(path)
             path, parameters = Path(old["notebook"]), old["parameters"]
-        code, folder = run(sys.argv[1], path, parameters)
+        notebook = read(path)
+        if parameters:
+            set_parameters(notebook, parameters)
     except (OSError, ValueError, KeyError):
         sys.exit(USAGE)
+    code, folder = run(sys.argv[1], path, notebook, parameters)
     return code or (compare(before, folder) if before else 0)
 
 
