@@ -42,8 +42,10 @@ MACHINE_PATH = re.compile(
 )
 INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[ =]*(.+)")
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
+TORCH = "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
 # What a line of an .in file must not be; the first that matches says why.
 REFUSED = {
+    r"-.*//download\.pytorch\.org": f"would take other packages from PyTorch's index, too: {TORCH}",
     r"(.*[ @=])?(git|hg|svn|bzr)\+": f"takes a package from version control: {ARCHIVE}",
     r"-e|--editable|[.~/]|(?!-|[^;]*https?:)[^;]*[\\/]": f"takes a local package: {ARCHIVE}",
     r"https?:": "has a URL without a name: write `NAME @ URL`",
@@ -131,6 +133,17 @@ def failures() -> Iterator[str]:
         yield from misfit(requires)
     else:
         yield from check_requirements(requires, project.get("project", {}))
+    yield from cuda_for_cpu()
+
+
+def cuda_for_cpu() -> Iterator[str]:
+    """Say where a project for the CPU would install CUDA, which is several GB."""
+    answered = re.search(r"^accelerator: cpu$", read(".copier-answers.yml"), re.MULTILINE)
+    for lock in sources():
+        text = read(lock)
+        cuda = re.findall(r'(?m)^(?:name = ")?((?:nvidia|cuda)-[\w-]+|triton)(?:==|")', text)
+        if cuda and (answered or "//download.pytorch.org/whl/cpu/" in text):
+            yield f"{lock} has {cuda[0]}, which is for CUDA, in a project for the CPU: {TORCH}."
 
 
 def unreadable(names: Iterable[str]) -> Iterator[str]:
