@@ -29,7 +29,14 @@ OTHERS = {
 # Between them, they have all files that there are.
 DEEP = {"stack": "deep-learning"}
 CUDA = DEEP | {"accelerator": "cuda"}
-KINDS = {}, {"ci": "gitlab"}, {"dependency_manager": "uv"}, DEEP, CUDA, DEEP | {"dependency_manager": "uv"}
+KINDS = (
+    {},
+    {"ci": "gitlab"},
+    {"dependency_manager": "uv"},
+    DEEP,
+    CUDA,
+    DEEP | {"dependency_manager": "uv"},
+)
 
 
 def sections(page: str) -> dict[str, str]:

@@ -334,7 +334,7 @@ def check_hooks(folder: Path) -> None:
 
 def entries(lock: Path) -> list[list[str]]:
     """The requirement and the hashes of each entry of a lock."""
-    text = re.sub(r" *#.*", "", lock.read_text(encoding="utf-8")).replace("\\\n", "")
+    text = re.sub(r"(?m)(^| +)#.*", "", lock.read_text(encoding="utf-8")).replace("\\\n", "")
     return [re.split(r"\s+--hash=sha256:", line.strip()) for line in text.splitlines() if line]
 
 
