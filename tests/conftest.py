@@ -10,7 +10,7 @@ import pytest
 import yaml
 from plumbum import local
 
-from tests.support import QUESTIONS, ROOT, commit_all, git, run
+from tests.support import QUESTIONS, ROOT, TORCH_IS_HERE, commit_all, fill_wheels, git, run
 
 NEEDS_TRUST = {"_tasks", "_migrations", "_jinja_extensions"}
 
@@ -114,8 +114,12 @@ def projects(render):
 
     def project(stack: str = "data-science") -> Path:
         if stack not in made:
-            made[stack] = render(stack=stack)
+            torch_from_here = stack == "deep-learning" and TORCH_IS_HERE
+            python = {"python_version": "3.11"} if torch_from_here else {}
+            made[stack] = render(stack=stack, **python)
             commit_all(made[stack])
+            if torch_from_here:
+                fill_wheels(made[stack])
             run("make", "setup", cwd=made[stack])
         return made[stack]
 

@@ -1,5 +1,7 @@
 """What several test files do: run commands, use git, read locks and the questions."""
 
+import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,9 @@ PROGRAMS = {
     kind: ROOT / f"template/{{% if dependency_manager == '{kind}' %}}tools{{% endif %}}"
     for kind in ("requirements", "uv")
 }
+# A folder with the torch for CPUs of Python 3.11, for machines that cannot reach PyTorch's index.
+TORCH = Path(os.environ.get("PIP_FIND_LINKS", ROOT))
+TORCH_IS_HERE = sys.version_info[:2] == (3, 11) and any(TORCH.glob("torch-*+cpu-cp311-*.whl"))
 QUESTIONS = {
     name: question
     for name, question in yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8")).items()
@@ -49,6 +54,21 @@ def commit_all(folder: Path, message: str = "Start the project") -> None:
     git(folder, "init", "--quiet", "--initial-branch", "main")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", message)
+
+
+def fill_wheels(project: Path) -> None:
+    """Collect the packages of a project with torch for the CPU in wheels/, torch from its folder here."""
+    lock = (project / "requirements.txt").read_text(encoding="utf-8")
+    named = re.sub(r"(?m)^torch @ \S+/torch-([\d.]+)%2Bcpu-\S+", r"torch==\1+cpu", lock)
+    (project / "wheels").mkdir()
+    (project / "wheels/named.txt").write_text(named, encoding="utf-8")
+    locks = ["-r", "wheels/named.txt", "-r", "dev-requirements.txt"]
+    options = ["--quiet", "--require-hashes", "--no-deps", "--wheel-dir=wheels", *locks]
+    run(sys.executable, "-m", "pip", "wheel", *options, cwd=project)
+    (project / "wheels/named.txt").unlink()
+    wheels = sorted((project / "wheels").glob("*.whl"))
+    sums = [f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}\n" for wheel in wheels]
+    (project / "wheels/SHA256SUMS").write_text("".join(sums))
 
 
 def pins(lock: str) -> set[str]:

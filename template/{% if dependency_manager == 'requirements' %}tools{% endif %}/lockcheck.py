@@ -38,6 +38,7 @@ MACHINE_PATH = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[ =]*(.+)")
+TORCH = "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
 # What a line of an .in file must not be; the first that matches says why.
 REFUSED = {
@@ -48,9 +49,9 @@ REFUSED = {
     r"(.*[ @=])?(git|hg|svn|bzr)\+": f"takes a package from version control: {ARCHIVE}",
     r"-e|--editable|[.~/]|(?!-|[^;]*https?:)[^;]*[\\/]": f"takes a local package: {ARCHIVE}",
     r"https?:": "has a URL without a name: write `NAME @ URL`",
+    r"-.*//download\.pytorch\.org": f"would take other packages from PyTorch's index, too: {TORCH}",
     r"(-f|--find-links|--extra-index-url)\b|[^-].*\s-": (
-        "lets other packages come from there, too: name the file, `NAME @ URL`, or, for PyTorch,"
-        ' write torch-backend = "cpu" below [tool.uv.pip] in pyproject.toml'
+        "lets other packages come from there, too: name the file, `NAME @ URL`"
     ),
     r"-(?![rc]|-(requirement|constraint|pre|prefer-binary|no-binary|only-binary)\b)": (
         "has an option that belongs to one machine: set it in pip.conf or the environment"
@@ -225,7 +226,18 @@ def check_handwriting(lock: str, source: str) -> Iterator[str]:
         )
 
 
+def cuda_for_cpu() -> Iterator[str]:
+    """Say where a project for the CPU would install CUDA, which is several GB."""
+    answered = re.search(r"^accelerator: cpu$", read(".copier-answers.yml"), re.MULTILINE)
+    for lock in LOCKS:
+        text = read(lock)
+        cuda = re.findall(r'(?m)^(?:name = ")?((?:nvidia|cuda)-[\w-]+|triton)(?:==|")', text)
+        if cuda and (answered or "//download.pytorch.org/whl/cpu/" in text):
+            yield f"{lock} has {cuda[0]}, which is for CUDA, in a project for the CPU: {TORCH}."
+
+
 def check_locks() -> Iterator[str]:
+    yield from cuda_for_cpu()
     requires = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
     yield from check_python(requires)
     addresses = {

@@ -41,6 +41,7 @@ MACHINE_PATH = re.compile(
 )
 PUBLIC_INDEX = "https://pypi.org/simple"
 PUBLIC_FILES = "https://files.pythonhosted.org"
+TORCH = "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
 
 
@@ -120,7 +121,18 @@ def check_private(name: str, text: str) -> Iterator[str]:
         yield f"{name} has a user name or a password for {login[1]}: {keep}."
 
 
+def cuda_for_cpu() -> Iterator[str]:
+    """Say where a project for the CPU would install CUDA, which is several GB."""
+    answered = re.search(r"^accelerator: cpu$", read(".copier-answers.yml"), re.MULTILINE)
+    for lock in LOCKS:
+        text = read(lock)
+        cuda = re.findall(r'(?m)^(?:name = ")?((?:nvidia|cuda)-[\w-]+|triton)(?:==|")', text)
+        if cuda and (answered or "//download.pytorch.org/whl/cpu/" in text):
+            yield f"{lock} has {cuda[0]}, which is for CUDA, in a project for the CPU: {TORCH}."
+
+
 def check_locks() -> Iterator[str]:
+    yield from cuda_for_cpu()
     project = load(Path("pyproject.toml"))
     requires = SpecifierSet(project.get("project", {}).get("requires-python", ""))
     yield from check_python(requires)

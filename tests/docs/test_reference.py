@@ -27,7 +27,16 @@ OTHERS = {
     "author_email": "grace@example.org",
 }
 # Between them, they have all files that there are.
-KINDS = {}, {"ci": "gitlab"}, {"dependency_manager": "uv"}
+DEEP = {"stack": "deep-learning"}
+CUDA = DEEP | {"accelerator": "cuda"}
+KINDS = (
+    {},
+    {"ci": "gitlab"},
+    {"dependency_manager": "uv"},
+    DEEP,
+    CUDA,
+    DEEP | {"dependency_manager": "uv"},
+)
 
 
 def sections(page: str) -> dict[str, str]:
@@ -89,7 +98,7 @@ def test_a_questions_section_names_the_files_it_changes(name, render):
 
 
 def test_each_command_has_its_section_with_the_words_of_make(render):
-    printed = run("make", cwd=render()).stdout
+    printed = run("make", cwd=render(**CUDA)).stdout
     commands = dict(re.findall(r"^  (make [\w-]+) +(.+)$", printed, re.MULTILINE))
     documented = {
         name: re.match(r"\n(.+)\.\n", text)[1] for name, text in sections("make.md").items()

@@ -127,7 +127,7 @@ PARSERS = {
     "AGENTS.md": plain_text,
     ".github/workflows/*.yml": functools.partial(parse_with_schema, "github-workflows"),
     ".gitlab-ci.yml": functools.partial(parse_with_schema, "gitlab-ci"),
-    "compose.yaml": functools.partial(parse_with_schema, "compose-spec"),
+    "compose*.yaml": functools.partial(parse_with_schema, "compose-spec"),
     ".pre-commit-config.yaml": parse_pre_commit,
     "*.yml": parse_yaml,
     "*.yaml": parse_yaml,

@@ -445,6 +445,37 @@ WRONG |= {
     )
     for line in NO_PIN
 }
+TORCH = "https://download.pytorch.org/whl/cpu"
+INSTEAD = (
+    "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says."
+)
+CUDA = pin("nvidia-cublas==13.4.1.3 ; sys_platform == 'linux'", "torch") + pin(
+    "triton==3.9.0", "torch"
+)
+ANSWERS = {".copier-answers.yml": "accelerator: cpu\nstack: deep-learning\n"}
+RIGHT |= {
+    "CUDA in a project that asks for it": (
+        {".copier-answers.yml": "accelerator: cuda\n"}
+        | asks("torch")
+        | locks(pin("torch==2.15.0", DIRECT), CUDA)
+    ),
+    "torch for the CPU by its address": (
+        asks(f"torch @ {TORCH}/torch-2.13.0%2Bcpu-cp313-cp313-linux_x86_64.whl")
+        | locks(pin(f"torch @ {TORCH}/torch-2.13.0%2Bcpu-cp313-cp313-linux_x86_64.whl", DIRECT))
+        | ANSWERS
+    ),
+}
+WRONG |= {
+    "CUDA in a project for the CPU": (
+        ANSWERS | asks("torch") | locks(pin("torch==2.15.0", DIRECT), CUDA),
+        "requirements.txt has nvidia-cublas, which is for CUDA, in a project for the CPU: "
+        + INSTEAD,
+    ),
+    "PyTorch's index for everything": (
+        asks(f"--extra-index-url {TORCH}"),
+        f"requirements.in, line 4, would take other packages from PyTorch's index, too: {INSTEAD}",
+    ),
+}
 MACHINE_PATHS = (
     *("/home/ada/x", "/Users/ada/x", "/root/x", "/tmp/x.whl", "/opt/x", "~/x", "file:///srv/x"),
     *(r"C:\Users\ada", "D:/x"),

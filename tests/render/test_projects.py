@@ -26,6 +26,8 @@ FILES = {
     "LICENSE": "true",
     "Makefile": "true",
     "README.md": "true",
+    "compose.gpu-podman.yaml": "accelerator == 'cuda'",
+    "compose.gpu.yaml": "accelerator == 'cuda'",
     "compose.yaml": "true",
     "dev-requirements.in": "dependency_manager == 'requirements'",
     "dev-requirements.txt": "dependency_manager == 'requirements'",
@@ -42,12 +44,15 @@ FILES = {
     "requirements.txt": "dependency_manager == 'requirements'",
     "src/my_ai_project/__init__.py": "true",
     "src/my_ai_project/__main__.py": "true",
-    "src/my_ai_project/seasons.py": "true",
-    "tests/test_seasons.py": "true",
+    "src/my_ai_project/digits.py": "stack == 'deep-learning'",
+    "src/my_ai_project/seasons.py": "stack != 'deep-learning'",
+    "tests/test_digits.py": "stack == 'deep-learning'",
+    "tests/test_seasons.py": "stack != 'deep-learning'",
     "tools/README.md": "true",
     "tools/findsecrets.py": "true",
     "tools/job.py": "true",
     "tools/jupyter_server_config.py": "true",
+    "tools/gpu.py": "accelerator == 'cuda'",
     "tools/lockcheck.py": "true",
     "tools/nbclean.py": "true",
     "tools/packages.py": "true",
@@ -165,7 +170,10 @@ def test_ruff_has_nothing_to_say_about_a_new_project(project):
 
 def test_a_project_starts_with_the_locks_of_its_stack(project, answers):
     uv = answers["dependency_manager"] == "uv"
-    for lock in sorted((ROOT / "locks" / answers["stack"] / ("uv" if uv else ".")).glob("*.*")):
+    folder = answers["stack"] + "-cuda" * (answers["accelerator"] == "cuda")
+    locks = sorted((ROOT / "locks" / folder / ("uv" if uv else ".")).glob("*.*"))
+    assert locks
+    for lock in locks:
         assert (project / lock.name).read_bytes() == lock.read_bytes(), f"{lock.name} differs"
 
 
@@ -182,6 +190,8 @@ def test_a_project_has_the_licence_that_was_chosen(project, answers):
     "answers",
     [
         *[pytest.param({"stack": stack}, id=stack) for stack in choices("stack")],
+        pytest.param({"stack": "deep-learning", "accelerator": "cuda"}, id="cuda"),
+        pytest.param({"stack": "deep-learning", "dependency_manager": "uv"}, id="addresses-in-uv"),
         *[
             pytest.param({"stack": s, "package_name": LONG_NAME, "project_slug": LONG_NAME}, id=i)
             for s, i in [(stack, f"{stack}-with-long-names") for stack in choices("stack")]
