@@ -64,7 +64,9 @@ def repair(notebook: dict) -> dict:
         lines = cell.get("source")
         if isinstance(lines, list) and not all(str(line).endswith("\n") for line in lines[:-1]):
             if any(len(str(line)) > 1 for line in lines):
-                raise Problem(f"the lines of cell {number} run together: end each but the last in \\n")
+                raise Problem(
+                    f"the lines of cell {number} run together: end each but the last in \\n"
+                )
             cell["source"] = "".join(map(str, lines)).splitlines(keepends=True)
         if cell.get("cell_type") == "code" and "outputs" not in cell:
             cell |= {"outputs": [], "execution_count": None}
@@ -81,6 +83,7 @@ def repair(notebook: dict) -> dict:
 def removed_keys() -> tuple[str, ...]:
     """Return the keys that [tool.nbclean] removes besides outputs and counts. Raises Problem."""
     import tomllib
+
     try:
         tools = tomllib.loads(PYPROJECT.read_text(encoding="utf-8")).get("tool", {})
         keys = tuple(tools.get("nbclean", {}).get("remove", []))
@@ -126,7 +129,9 @@ def clean(notebook: dict) -> list[str]:
             _, new = stripped(notebook.get("metadata", {}), cell, cell_keys)
         except Exception as error:  # noqa: BLE001 (whatever stops nbstripout, nothing is changed)
             raise Problem(f"cell {number}: {error or type(error).__name__}") from None
-        shows_widget |= any(WIDGET_VIEW in (output.get("data") or {}) for output in new.get("outputs", []))
+        shows_widget |= any(
+            WIDGET_VIEW in (output.get("data") or {}) for output in new.get("outputs", [])
+        )
         if new != old:
             parts = sorted(key for key in old | new if old.get(key, ...) != new.get(key, ...))
             changes.append(f"cell {number}: {', '.join(parts)}")
@@ -144,6 +149,7 @@ def write(path: str, notebook: dict, before: os.stat_result) -> None:
     """Replace a file, whole or not at all, by what Jupyter would save. Raises OSError, Problem."""
     import shutil
     import tempfile
+
     for cell in notebook["cells"]:
         if isinstance(cell.get("source"), str):
             cell["source"] = cell["source"].splitlines(keepends=True)
@@ -171,6 +177,7 @@ def write(path: str, notebook: dict, before: os.stat_result) -> None:
 def git(*arguments: str) -> str:
     """Return what a git command prints. Raises Problem with git's sentence if it fails."""
     import subprocess
+
     try:
         done = subprocess.run(["git", *arguments], check=False, capture_output=True)
     except OSError as error:
@@ -224,7 +231,9 @@ def cells_by_code(notebook: dict) -> Iterator[tuple[tuple, set[str], dict]]:
         source, imports = cell.get("source", ""), set()
         text = "".join(map(str, source)) if isinstance(source, list) else str(source)
         # A line of IPython such as %time becomes a string, which ast can read.
-        python = re.sub(r"(?m)^([ \t]*)([%!].*)$", lambda line: line[1] + repr(line[2].strip()), text)
+        python = re.sub(
+            r"(?m)^([ \t]*)([%!].*)$", lambda line: line[1] + repr(line[2].strip()), text
+        )
         try:
             lines = ast.parse(python).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -287,7 +296,9 @@ def clean_file(path: str, check: bool) -> int:
 
 def main() -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("files", nargs="*", metavar="FILE", help="default: all tracked notebooks")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="change nothing, name what is not clean")
@@ -296,14 +307,21 @@ def main() -> int:
     for stream in sys.stdout, sys.stderr:
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(errors="backslashreplace")  # a file name may be any bytes
-    tracked = [] if options.files else git("ls-files", "-z", "--deduplicate", "--", *NOTEBOOKS).split("\0")
+    tracked = (
+        []
+        if options.files
+        else git("ls-files", "-z", "--deduplicate", "--", *NOTEBOOKS).split("\0")
+    )
     there = [path for path in tracked if os.path.isfile(path) and not os.path.islink(path)]
     count, failed = 0, False
     for path in options.files or there:
         try:
             count += restore(path) if options.restore else clean_file(path, options.check)
         except (Problem, OSError, RecursionError) as error:
-            print(f"{path}: left as it is: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+            print(
+                f"{path}: left as it is: {getattr(error, 'strerror', None) or error}",
+                file=sys.stderr,
+            )
             failed = True
     if options.restore and not count and not failed:
         print("No outputs were brought back: no copy has one that is missing.")

@@ -38,7 +38,9 @@ MACHINE_PATH = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[ =]*(.+)")
-TORCH = "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
+TORCH = (
+    "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
+)
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
 # What a line of an .in file must not be; the first that matches says why.
 REFUSED = {
@@ -144,7 +146,9 @@ def check_files(may_be_missing: bool) -> Iterator[str]:
     for name in ("pyproject.toml", *LOCKS.values(), *LOCKS):
         path = pyproject() if name == "pyproject.toml" else Path(name)
         whole = f"bring it back with `git checkout HEAD {name}`"
-        mend = f"{whole}, then run `make lock`" if name in LOCKS else "edit it, then run `make lock`"
+        mend = (
+            f"{whole}, then run `make lock`" if name in LOCKS else "edit it, then run `make lock`"
+        )
         try:
             text = read(path)
             if name.endswith(".toml"):
@@ -241,7 +245,10 @@ def check_locks() -> Iterator[str]:
     requires = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
     yield from check_python(requires)
     addresses = {
-        entry.requirement.url for source in LOCKS.values() for part in asked(source) for entry in part
+        entry.requirement.url
+        for source in LOCKS.values()
+        for part in asked(source)
+        for entry in part
     }
     pins = []
     for lock, source in LOCKS.items():
@@ -288,7 +295,9 @@ def check_lines(lock: str, locked: list[Entry], addresses: set[str | None]) -> I
         if not entry.version:
             what = f"is no exact version with a hash, `{bare(entry.text)}`"
             yield f"{entry.where} {what}: run `make lock`."
-        elif entry.requirement.url not in {None, *addresses} and re.search("-c |^[^-]*$", entry.via):
+        elif entry.requirement.url not in {None, *addresses} and re.search(
+            "-c |^[^-]*$", entry.via
+        ):
             what = f"has an address that no .in file has, {bare(entry.text)}"
             yield f"{entry.where} {what}: run `make lock`."
     unhashed = [pin.requirement.name for pin in locked if pin.version and not pin.hashes]
@@ -303,9 +312,7 @@ def check_pins(source: str, lock: str, pinned: Named, requires: SpecifierSet) ->
     absent = []
     for name in sorted(needs.keys() | pinned.keys()):
         requests, pins, bounds = needs.get(name, []), pinned.get(name, []), limits.get(name, [])
-        at_once = (
-            [p.text for p in pins if p.applies(place)] for place in places if len(pins) > 1
-        )
+        at_once = ([p.text for p in pins if p.applies(place)] for place in places if len(pins) > 1)
         if not pins:
             if any(request.applies(place) for request in requests for place in places):
                 absent.append(name)
@@ -392,7 +399,9 @@ def asked(source: str) -> tuple[list[Entry], list[Entry]]:
     """Return the requirements of an .in file and of those that it includes, and its constraints."""
     needs = sources_of(source)
     limits = sources_of(source, "-r", "--requirement", "-c", "--constraint")[len(needs) :]
-    parts = [[e for name in names for e in entries(name) if e.requirement] for names in (needs, limits)]
+    parts = [
+        [e for name in names for e in entries(name) if e.requirement] for names in (needs, limits)
+    ]
     return parts[0], parts[1]
 
 

@@ -41,7 +41,9 @@ MACHINE_PATH = re.compile(
 )
 PUBLIC_INDEX = "https://pypi.org/simple"
 PUBLIC_FILES = "https://files.pythonhosted.org"
-TORCH = "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
+TORCH = (
+    "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
+)
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
 
 
@@ -204,7 +206,9 @@ def check_addresses(packages: list[dict], project: dict) -> Iterator[str]:
 def site(url: str) -> str:
     """Return the host of a URL without its first part: many an index has its files on another."""
     host = urlsplit(bare(url)).netloc
-    return host if host.count(".") == 1 or re.match(r"[\d.]+(:|$)", host) else host.partition(".")[2]
+    return (
+        host if host.count(".") == 1 or re.match(r"[\d.]+(:|$)", host) else host.partition(".")[2]
+    )
 
 
 def insecure(url: str) -> bool:

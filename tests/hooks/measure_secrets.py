@@ -33,7 +33,9 @@ def lay_out(files: dict[str, tuple[str, str]], folder: Path) -> dict[str, str]:
 
 
 def search(command: list, folder: Path, paths: dict[str, str]) -> str:
-    done = subprocess.run([*command, *paths], cwd=folder, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *paths], cwd=folder, check=False, capture_output=True, text=True
+    )
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
 
@@ -45,23 +47,37 @@ def found_by_us(files: dict[str, tuple[str, str]], folder: Path) -> set[str]:
     return {paths[line.split(": ")[0]] for line in printed.splitlines()[:-1]}
 
 
-def found_by_detect_secrets(files: dict[str, tuple[str, str]], folder: Path, options: tuple) -> set[str]:
+def found_by_detect_secrets(
+    files: dict[str, tuple[str, str]], folder: Path, options: tuple
+) -> set[str]:
     paths = lay_out(files, folder)
-    command = [BIN / "detect-secrets-hook", "--json", "--no-verify", "--exclude-lines", '^ *"image/', *options, "--"]
+    command = [
+        BIN / "detect-secrets-hook",
+        "--json",
+        "--no-verify",
+        "--exclude-lines",
+        '^ *"image/',
+        *options,
+        "--",
+    ]
     printed = search(command, folder, paths)
     return {paths[path] for path in json.loads(printed)["results"]} if printed else set()
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        print(f"| search | secrets found, of {len(SECRETS)} | harmless refused, of {len(HARMLESS)} |\n|---|--:|--:|")
+        print(
+            f"| search | secrets found, of {len(SECRETS)} | harmless refused, of {len(HARMLESS)} |\n|---|--:|--:|"
+        )
         for number, (name, options) in enumerate(SEARCHES.items()):
             both = [
                 len(found_by_detect_secrets(files, Path(folder, f"{number} {kind}"), options))
                 for kind, files in {"secrets": SECRETS, "harmless": HARMLESS}.items()
             ]
             print(f"| {name} | {both[0]} | {both[1]} |")
-        both = [len(found_by_us(files, Path(folder, str(len(files))))) for files in (SECRETS, HARMLESS)]
+        both = [
+            len(found_by_us(files, Path(folder, str(len(files))))) for files in (SECRETS, HARMLESS)
+        ]
         print(f"| tools/findsecrets.py | {both[0]} | {both[1]} |")
 
 

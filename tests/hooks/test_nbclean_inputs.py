@@ -288,7 +288,9 @@ def test_writes_the_layout_of_jupyter_whatever_it_was(project, layout):
     path = project.write("dirty.ipynb", layout(NARROW))
     assert project.nbclean("dirty.ipynb").returncode == 1
     after = path.read_bytes()
-    assert json.dumps(json.loads(after)) == json.dumps(json.loads(layout(NARROW_CLEAN)), sort_keys=True)
+    assert json.dumps(json.loads(after)) == json.dumps(
+        json.loads(layout(NARROW_CLEAN)), sort_keys=True
+    )
     assert after.startswith(b'{\n "cells": [\n  {\n   "cell_type": "code",\n')
     assert after.endswith(b'"nbformat_minor": 5\n}\n')
     assert b"\\u00e9" not in after

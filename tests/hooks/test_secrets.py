@@ -24,7 +24,9 @@ def search(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
         command = [sys.executable, TEMPLATE / "tools/findsecrets.py", name]
-        return subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=20)
+        return subprocess.run(
+            command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=20
+        )
 
     return run
 
@@ -46,7 +48,11 @@ def test_no_harmless_file_is_refused(tmp_path):
     ("name", "text", "place"),
     [
         ("a.json", f'{{"x": 1,\n "password": "{leaks.PASSWORD}"}}\n', "line 2"),
-        ("n.ipynb", leaks.notebook("import os", f'password = "{leaks.PASSWORD}"'), "cell 1, line 2"),
+        (
+            "n.ipynb",
+            leaks.notebook("import os", f'password = "{leaks.PASSWORD}"'),
+            "cell 1, line 2",
+        ),
         ("n.ipynb", leaks.shown(leaks.OPENAI), "outputs, line"),
     ],
     ids=["JSON", "source of a cell", "output"],

@@ -5,8 +5,8 @@ import os
 import re
 import shutil
 import tomllib
-from importlib.metadata import entry_points
 import zipfile
+from importlib.metadata import entry_points
 from itertools import pairwise, product
 from pathlib import Path
 
