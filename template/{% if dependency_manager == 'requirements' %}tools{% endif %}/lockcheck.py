@@ -143,7 +143,9 @@ def check_files(may_be_missing: bool) -> Iterator[str]:
     for name in ("pyproject.toml", *LOCKS.values(), *LOCKS):
         path = pyproject() if name == "pyproject.toml" else Path(name)
         whole = f"bring it back with `git checkout HEAD {name}`"
-        mend = f"{whole}, then run `make lock`" if name in LOCKS else "edit it, then run `make lock`"
+        mend = (
+            f"{whole}, then run `make lock`" if name in LOCKS else "edit it, then run `make lock`"
+        )
         try:
             text = read(path)
             if name.endswith(".toml"):
@@ -229,7 +231,10 @@ def check_locks() -> Iterator[str]:
     requires = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
     yield from check_python(requires)
     addresses = {
-        entry.requirement.url for source in LOCKS.values() for part in asked(source) for entry in part
+        entry.requirement.url
+        for source in LOCKS.values()
+        for part in asked(source)
+        for entry in part
     }
     pins = []
     for lock, source in LOCKS.items():
@@ -276,7 +281,9 @@ def check_lines(lock: str, locked: list[Entry], addresses: set[str | None]) -> I
         if not entry.version:
             what = f"is no exact version with a hash, `{bare(entry.text)}`"
             yield f"{entry.where} {what}: run `make lock`."
-        elif entry.requirement.url not in {None, *addresses} and re.search("-c |^[^-]*$", entry.via):
+        elif entry.requirement.url not in {None, *addresses} and re.search(
+            "-c |^[^-]*$", entry.via
+        ):
             what = f"has an address that no .in file has, {bare(entry.text)}"
             yield f"{entry.where} {what}: run `make lock`."
     unhashed = [pin.requirement.name for pin in locked if pin.version and not pin.hashes]
@@ -291,9 +298,7 @@ def check_pins(source: str, lock: str, pinned: Named, requires: SpecifierSet) ->
     absent = []
     for name in sorted(needs.keys() | pinned.keys()):
         requests, pins, bounds = needs.get(name, []), pinned.get(name, []), limits.get(name, [])
-        at_once = (
-            [p.text for p in pins if p.applies(place)] for place in places if len(pins) > 1
-        )
+        at_once = ([p.text for p in pins if p.applies(place)] for place in places if len(pins) > 1)
         if not pins:
             if any(request.applies(place) for request in requests for place in places):
                 absent.append(name)
@@ -366,9 +371,9 @@ def sources_of(source: str, *options: str) -> list[str]:
     for name in names:
         for entry in entries(name):
             include = INCLUDE.match(entry.text)
-            if include and include[1] in (options or ("-r", "--requirement")):
-                if (other := included(name, include[2])) not in [*names, *LOCKS]:
-                    names.append(other)
+            other = included(name, include[2]) if include else name
+            if other not in [*names, *LOCKS] and include[1] in (options or ("-r", "--requirement")):
+                names.append(other)
     return names
 
 
@@ -380,7 +385,9 @@ def asked(source: str) -> tuple[list[Entry], list[Entry]]:
     """Return the requirements of an .in file and of those that it includes, and its constraints."""
     needs = sources_of(source)
     limits = sources_of(source, "-r", "--requirement", "-c", "--constraint")[len(needs) :]
-    parts = [[e for name in names for e in entries(name) if e.requirement] for names in (needs, limits)]
+    parts = [
+        [e for name in names for e in entries(name) if e.requirement] for names in (needs, limits)
+    ]
     return parts[0], parts[1]
 
 

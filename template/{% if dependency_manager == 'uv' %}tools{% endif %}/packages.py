@@ -117,7 +117,9 @@ def install(version: str) -> None:
     venv = STATE.parent
     ours = venv.is_dir() and ((venv / "pyvenv.cfg").exists() or not any(venv.iterdir()))
     if os.path.lexists(venv) and (venv.is_symlink() or not ours):
-        raise Problem(".venv is no virtual environment of this project: move it away, then try again.")
+        raise Problem(
+            ".venv is no virtual environment of this project: move it away, then try again."
+        )
     if venv_version() == version and read(STATE) == state():
         return
     if venv_version() != version:
@@ -200,7 +202,9 @@ def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
     source, can have been built: wheels/ never stands against a hash of the lock.
     """
     if output("git", "ls-files", WHEELS.parent):
-        raise Problem("git tracks wheels/, which belongs to one machine: run `git rm -r --cached wheels`.")
+        raise Problem(
+            "git tracks wheels/, which belongs to one machine: run `git rm -r --cached wheels`."
+        )
     built, adapted = [], []
     wheels = re.findall(r"^(\w{64})  ([^-]+)-([^-]+)-.*\.whl$", read(WHEELS), re.MULTILINE)
     for file in files:
@@ -211,7 +215,11 @@ def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
             if found := re.search(entry, text):
                 lines = f"{found[1]}=={version}{found[2]}"
                 hashes = re.findall(r"--hash=sha256:(\w{64})", lines)
-                if digest not in hashes and len(hashes) == 1 and ".whl" not in found[0].split("\\")[0]:
+                if (
+                    digest not in hashes
+                    and len(hashes) == 1
+                    and ".whl" not in found[0].split("\\")[0]
+                ):
                     lines = lines.replace(hashes[0], digest)
                     built.append(name)
                 text = text.replace(found[0], lines)
@@ -580,7 +588,9 @@ def pip_settings() -> dict[str, str]:
     parser = configparser.RawConfigParser(strict=False)
     parser.read(files, encoding="utf-8")
     sections = [parser[name] for name in ("global", "install") if name in parser]
-    return {name.replace("_", "-"): value for section in sections for name, value in section.items()}
+    return {
+        name.replace("_", "-"): value for section in sections for name, value in section.items()
+    }
 
 
 def without_index() -> dict[str, str]:
