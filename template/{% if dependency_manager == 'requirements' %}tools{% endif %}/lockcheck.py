@@ -385,9 +385,9 @@ def sources_of(source: str, *options: str) -> list[str]:
     for name in names:
         for entry in entries(name):
             include = INCLUDE.match(entry.text)
-            if include and include[1] in (options or ("-r", "--requirement")):
-                if (other := included(name, include[2])) not in [*names, *LOCKS]:
-                    names.append(other)
+            other = included(name, include[2]) if include else name
+            if other not in [*names, *LOCKS] and include[1] in (options or ("-r", "--requirement")):
+                names.append(other)
     return names
 
 

@@ -11,6 +11,7 @@ Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -177,7 +178,8 @@ def check_addresses(packages: list[dict], project: dict) -> Iterator[str]:
     indexes = project.get("tool", {}).get("uv", {}).get("index", [])
     known = {bare(index.get("url", "")) for index in indexes} | {PUBLIC_INDEX}
     sites = {site(url) for url in known | {PUBLIC_FILES}}
-    unknown, foreign = set(), {}
+    unknown: set[str] = set()
+    foreign: dict[str, str] = {}
     for package in packages:
         source = package.get("source", {})
         index = bare(source.get("registry", PUBLIC_INDEX))
@@ -186,11 +188,9 @@ def check_addresses(packages: list[dict], project: dict) -> Iterator[str]:
         if index not in known:
             unknown.add(index)
         else:
-            foreign |= {
-                package["name"]: url
-                for url in urls
-                if insecure(url) or not (url in named or site(url) in sites)
-            }
+            wrong = [u for u in urls if insecure(u) or not (u in named or site(u) in sites)]
+            if wrong:
+                foreign[package["name"]] = wrong[0]
     for index in sorted(unknown):
         yield (
             f"uv.lock takes packages from {index}, which pyproject.toml does not name:"
@@ -250,11 +250,17 @@ def bare(text: str) -> str:
 def load(path: Path) -> dict:
     """Return the tables of a TOML file."""
     try:
-        return tomllib.loads(read(path))
+        return parse(read(path))
     except tomllib.TOMLDecodeError as error:
         back = f"bring it back with `git checkout HEAD {path.name}`, then run `make lock`"
         mend = back if path.name in LOCKS else "mend it by hand"
         raise Problem(f"{path.name} cannot be read ({error}): {mend}.") from None
+
+
+@functools.cache
+def parse(text: str) -> dict:
+    """Parse TOML, and once only, because uv.lock is large; nobody changes the result."""
+    return tomllib.loads(text)
 
 
 def read(name: str | Path) -> str:

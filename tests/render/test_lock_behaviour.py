@@ -310,10 +310,10 @@ def test_compare_names_a_package_with_a_forged_comment(locked):
     lock = locked.locks[0]
     forged = f"fresh==1.0 \\\n    --hash=sha256:{'0' * 64}\n    # via tiny-a\n"
     lock.write_text(lock.read_text() + forged)
-    assert sentences(locked.run("compare", fails=True))[-1:] == [
+    assert sentences(locked.run("compare", fails=True))[-1] == (
         "requirements.txt has what nothing asks for: fresh==1.0: run `make lock`, and look at what"
         " changes."
-    ]
+    )
 
 
 @requirements_only
@@ -330,9 +330,10 @@ def test_lock_does_not_overwrite_a_line_that_a_person_wrote(line, locked):
     lock = locked.locks[0]
     lock.write_text(f"{lock.read_text()}{line}\n")
     before = locked.contents()
-    assert sentences(locked.run("lock", fails=True)) == [
+    (sentence,) = sentences(locked.run("lock", fails=True))
+    assert sentence == (
         f"requirements.txt has {line}, which requirements.in has not: add it to requirements.in, or,"
         " to keep your own list, run `rm requirements.in && git mv requirements.txt requirements.in`;"
         " then run `make lock`."
-    ]
+    )
     assert locked.contents() == before
