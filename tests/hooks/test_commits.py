@@ -306,7 +306,7 @@ def test_the_settings_of_an_editor_may_have_comments(repository):
 
 
 def test_what_looks_like_a_secret_is_shown_to_nobody(repository):
-    """The detectors of detect-secrets can ask the services whether they know what was found."""
+    """Some programs ask the services whether they know what was found."""
     repository.write("settings.py", f'HOOK = "{SLACK}"\nKEY = "{AWS}"\n'.encode())
     repository.git("add", "--all")
     with socket.create_server(("127.0.0.1", 0)) as proxy:
