@@ -1,7 +1,9 @@
 """Images of generated projects, each built once, and containers of them."""
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -137,3 +139,33 @@ def mount(mountable):
     folder.mkdir(mode=0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def server(docker, engine, local_base, project, notebook, mount):
+    """Run make in a committed project that the engine can mount, and whose owner is not root."""
+    if docker("compose", "version", check=False).returncode != 0:
+        pytest.skip("NOT TESTED: make up, because the engine has no compose command")
+    folder = mount / "project"
+    shutil.copytree(project, folder)
+    subprocess.run(["chown", "-R", "4321:4321", folder], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    flags = f"--build-arg PYTHON_IMAGE={base}" if (base := local_base()) else ""
+    settings = {"ENGINE": engine, "IMAGE_FLAGS": flags, "PORT": port}
+
+    def make(*arguments: str, fails=False, **variables) -> subprocess.CompletedProcess:
+        result = subprocess.run(
+            ["make", *arguments],
+            cwd=folder,
+            env=os.environ | settings | variables,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert (result.returncode != 0) == fails, result.stdout + result.stderr
+        return result
+
+    make.folder, make.port, make.settings = folder, port, settings
+    yield make
+    make("down")

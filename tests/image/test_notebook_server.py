@@ -1,7 +1,6 @@
 """JupyterLab in a container, as `make up`, `make down` and `make logs` serve it."""
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -14,37 +13,6 @@ import pytest
 from tests.support import git, run
 
 LINK = re.compile(r"http://127\.0\.0\.1:(?P<port>\d+)/lab\?token=(?P<token>[0-9a-f]{48})")
-
-
-@pytest.fixture
-def server(docker, engine, local_base, project, notebook, mount):
-    """Run make in a committed project that the engine can mount, and whose owner is not root."""
-    if docker("compose", "version", check=False).returncode != 0:
-        pytest.skip("NOT TESTED: make up, because the engine has no compose command")
-    folder = mount / "project"
-    shutil.copytree(project, folder)
-    subprocess.run(["chown", "-R", "4321:4321", folder], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    flags = f"--build-arg PYTHON_IMAGE={base}" if (base := local_base()) else ""
-
-    settings = {"ENGINE": engine, "IMAGE_FLAGS": flags, "PORT": port}
-
-    def make(*arguments: str, fails=False, **variables) -> subprocess.CompletedProcess:
-        result = subprocess.run(
-            ["make", *arguments],
-            cwd=folder,
-            env=os.environ | settings | variables,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert (result.returncode != 0) == fails, result.stdout + result.stderr
-        return result
-
-    make.folder, make.port, make.settings = folder, port, settings
-    yield make
-    make("down")
 
 
 def ask(link: str) -> str:
