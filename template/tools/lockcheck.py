@@ -42,7 +42,9 @@ MACHINE_PATH = re.compile(
 )
 INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[ =]*(.+)")
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
-TORCH = "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
+TORCH = (
+    "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
+)
 # What a line of an .in file must not be; the first that matches says why.
 REFUSED = {
     r"-.*//download\.pytorch\.org": f"would take other packages from PyTorch's index, too: {TORCH}",
