@@ -1,7 +1,9 @@
 # `make` lists the commands. Needs git, make and Python 3.11 or newer; everything else is installed here.
 
 PYTHON := $(or $(shell command -v python3 2>/dev/null),python)
-PACKAGES := template/tools/packages.py
+# This repository locks as projects with requirements.txt do.
+TOOLS := template/{% if dependency_manager == 'requirements' %}tools{% endif %}
+PACKAGES := "$(TOOLS)/packages.py"
 BIN := .venv/bin
 DEMO := demo/my-ai-project
 
@@ -43,14 +45,15 @@ lock: .venv/ready ## Make this repository's locks fit their .in files again
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)
-	@for stack in $(notdir $(wildcard locks/*)); do echo "$$stack:"; \
-	  $(BIN)/python $(PACKAGES) --root locks/$$stack $(if $(UPGRADE),upgrade,lock) \
-	  && rm -rf build/$$stack && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD \
-	    --data stack=$${stack%-cuda} --data accelerator=$$(case $$stack in *-cuda) echo cuda;; *) echo cpu;; esac) \
-	    --data dependency_manager=uv . build/$$stack \
-	  && if [ ! -e locks/$$stack/uv/uv.lock ]; then rm build/$$stack/uv.lock; fi \
-	  && $(BIN)/uv lock --project build/$$stack $(if $(UPGRADE),--upgrade) \
-	  && mkdir -p locks/$$stack/uv && cp build/$$stack/uv.lock locks/$$stack/uv || exit; done
+	@locks/relock $(if $(UPGRADE),upgrade,lock)
+
+.PHONY: hooks
+hooks: .venv/ready ## Make this repository's hooks of those that projects get, and keep its own
+	@rm -rf build/hooks && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD . build/hooks
+	@sed -n '/Yours below/,$$p' .pre-commit-config.yaml | sed 1d > build/own-hooks
+	@sed "s, tools/lockcheck.py, \"$(TOOLS)/lockcheck.py\"\, --root\, .,; s, tools/, template/tools/," \
+	  build/hooks/.pre-commit-config.yaml | cat - build/own-hooks > build/all-hooks
+	@mv build/all-hooks .pre-commit-config.yaml
 
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for

@@ -12,6 +12,11 @@ import yaml
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOK = "notebooks/quickstart.ipynb"
+# The programs of tools/ that only one kind of lock needs.
+PROGRAMS = {
+    kind: ROOT / f"template/{{% if dependency_manager == '{kind}' %}}tools{{% endif %}}"
+    for kind in ("requirements", "uv")
+}
 # A folder with the torch for CPUs of Python 3.11, for machines that cannot reach PyTorch's index.
 TORCH = Path(os.environ.get("PIP_FIND_LINKS", ROOT))
 TORCH_IS_HERE = sys.version_info[:2] == (3, 11) and any(TORCH.glob("torch-*+cpu-cp311-*.whl"))

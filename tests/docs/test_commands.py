@@ -35,9 +35,11 @@ STEP = re.compile(
     r"|^```(?P<kind>console|sh|text)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-NEEDS_ENGINE = re.compile(r"^(docker|make (image|run|wheels|sizes|reproduce))\b", re.MULTILINE)
-SERVES_JUPYTER = ("make lab", "docker compose up notebook")
-JUPYTER = re.compile(r"http://127\.0\.0\.1:(?P<port>\d+)(?P<path>/lab\?token=\w+)")
+NEEDS_ENGINE = re.compile(
+    r"^(docker|make (image|up|run|job|wheels|sizes|reproduce))\b", re.MULTILINE
+)
+SERVES_JUPYTER = "make lab"
+JUPYTER = re.compile(r"http://127\.0\.0\.1:\d+/lab\?token=\w+")
 HELP = "|".join(re.escape(question["help"]) for question in QUESTIONS.values())
 QUESTION_OR_PROMPT = re.compile(f"🎤 (?P<help>{HELP})|{PROMPT.pattern}")
 
@@ -86,7 +88,7 @@ def test_the_commands_of_a_projects_pages_do_what_they_say(set_up, shared_folder
 
 
 @pytest.mark.parametrize("manager", ["requirements", "uv"])
-@pytest.mark.parametrize("page", PAGES_OF_A_PROJECT)
+@pytest.mark.parametrize("page", [*PAGES_OF_A_PROJECT, "AGENTS.md"])
 def test_a_page_in_a_project_names_commands_that_make_has(page, manager, render):
     project = render(stack="minimal", dependency_manager=manager)
     makefile = (project / "Makefile").read_text(encoding="utf-8")
@@ -171,7 +173,7 @@ def type_all(terminal: Terminal, commands: list[str], fails: bool = False) -> st
     """Type commands, which succeed but for the last one if it fails; return what they print."""
     everything = ""
     for command in commands:
-        if command in SERVES_JUPYTER:
+        if command == SERVES_JUPYTER:
             visit_jupyter(terminal, command)
             continue
         if command.startswith("copier copy ") and "--defaults" not in command:
@@ -202,9 +204,7 @@ def visit_jupyter(terminal: Terminal, command: str) -> None:
     """Start JupyterLab, get its page, and stop it with Ctrl+C: twice, where it asks."""
     terminal.type(command + "\n")
     printed = terminal.read_until(JUPYTER, seconds=120)
-    # A server in a container does not know under which port it is reached.
-    port = terminal.environment["PORT"] if "compose" in command else printed["port"]
-    address = f"http://127.0.0.1:{port}{printed['path']}"
+    address = printed[0]
     # The address is printed a little before it answers.
     end = time.monotonic() + 60
     while time.monotonic() < end:

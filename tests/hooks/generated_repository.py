@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def outputs(notebook: dict) -> list[dict]:
 
 
 def failed_hooks(printed: str) -> set[str]:
-    return {line.split()[-1] for line in printed.splitlines() if line.startswith("- hook id: ")}
+    return set(re.findall(r"Failed\n- hook id: (\S+)", re.sub("\x1b[^m]*m", "", printed)))
 
 
 class Repository(Project):

@@ -30,9 +30,17 @@ def code(**changes) -> dict:
 
 
 def notebook(*cells: dict, **changes) -> dict:
-    """A notebook of nbformat 4.5, with one executed cell if no cells are given."""
+    """A notebook of nbformat 4.5, with one executed cell if no cells are given.
+
+    The later ones of several cells that code() has made get ids of their own.
+    """
+    made = [
+        cell | {"id": f"c0de{number}"} if number and cell.get("id") == "c0de" else cell
+        for number, cell in enumerate(cells or [code()])
+        if isinstance(cell, dict)
+    ]
     whole = {
-        "cells": list(cells) or [code()],
+        "cells": made if len(made) == len(cells or [0]) else list(cells),
         "metadata": {"kernelspec": {"display_name": "Python 3", "name": "python3"}},
         "nbformat": 4,
         "nbformat_minor": 5,
@@ -42,7 +50,7 @@ def notebook(*cells: dict, **changes) -> dict:
 
 def as_jupyter(content: object) -> bytes:
     """The bytes that Jupyter would save."""
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 class Project:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hooks import leaks
 from tests.hooks.generated_repository import failed_hooks, managers, outputs, text_cell
 from tests.hooks.notebook_project import as_jupyter, code, notebook
 from tests.support import BIN, NOTEBOOK, run
@@ -16,7 +17,7 @@ KEY = "-----BEGIN {} KEY-----\nMIIBOgIBAAJBAKj34GkxFhD9\n-----END {} KEY-----\n"
     "{}", "PRIVATE"
 )
 AWS = "AKIA" + "IOSFODNN7ABCDEFG"
-SLACK = "https://hooks.slack.com/services/" + "T01234567/B01234567/abcdefghijklmnopqrstuvwx"
+SLACK = "https://hooks.slack.com/services/T01234567/" + "B01234567/" + "abcdefgh" * 3
 IMAGE = "image/png"
 
 
@@ -82,7 +83,7 @@ def test_what_was_edited_after_staging_stays_in_the_file(repository):
     assert repository.copies(NOTEBOOK) == [as_jupyter(repository.executed("staged"))]
 
 
-def test_a_staged_notebook_that_was_run_since_is_refused_and_stays_as_it_is(repository):
+def test_a_staged_notebook_that_was_run_since_is_refused(repository):
     """The hook program takes back what the hook has done, because it does not fit the new outputs."""
     repository.write(NOTEBOOK, repository.executed("staged"))
     repository.git("add", NOTEBOOK)
@@ -110,7 +111,7 @@ def test_outputs_that_are_not_staged_stay_on_screen(repository):
     assert repository.on_screen() == repository.executed("not staged")
 
 
-def test_a_notebook_that_was_staged_clean_and_run_since_is_committed(repository):
+def test_a_notebook_staged_clean_and_run_since_is_committed(repository):
     repository.write(NOTEBOOK, repository.executed("clean"))
     repository.commit("--all", fails=True)
     repository.git("add", NOTEBOOK)
@@ -196,7 +197,7 @@ def test_checkpoints_of_jupyter_are_neither_added_nor_cleaned(repository):
     assert repository.on_screen(name) == repository.executed()
 
 
-def test_cells_that_two_people_inserted_are_merged_without_a_conflict(repository, tmp_path):
+def test_cells_that_two_people_inserted_merge_without_a_conflict(repository, tmp_path):
     other = repository.copy(tmp_path / "other")
     repository.write(NOTEBOOK, repository.executed(first="mine"))
     other.write(NOTEBOOK, other.executed("theirs"))
@@ -272,7 +273,7 @@ def bare_notebook(*source: str) -> bytes:
 def test_what_does_not_belong_into_a_commit_is_refused(repository):
     refused = {
         "model.bin": ("large-files", b"\0" * (1024 * 1025)),
-        "deploy.txt": ("private-key", KEY.encode()),
+        "deploy.txt": ("secrets", KEY.encode()),
         "settings.py": ("secrets", f'KEY = "{AWS}"\n'.encode()),
         "secret.ipynb": ("secrets", bare_notebook(f'KEY = "{AWS}"')),
         "notes.md": ("merge-conflict", b"<<<<<<< HEAD\na\n=======\nb\n>>>>>>> b\n"),
@@ -292,7 +293,8 @@ def test_what_does_not_belong_into_a_commit_is_refused(repository):
     assert failed_hooks(printed) == {hook for hook, _ in refused.values()}
     assert repository.head() == head
     for name, (hook, content) in refused.items():
-        assert name in printed.split(f"- hook id: {hook}\n")[1].split("- hook id: ")[0]
+        parts = printed.split(f"- hook id: {hook}\n")[1:]
+        assert any(name in part.split("- hook id: ")[0] for part in parts), name
         assert (repository.folder / name).read_bytes() == content
 
 
@@ -304,7 +306,7 @@ def test_the_settings_of_an_editor_may_have_comments(repository):
 
 
 def test_what_looks_like_a_secret_is_shown_to_nobody(repository):
-    """detect-secrets can ask the services whether they know what it has found."""
+    """The detectors of detect-secrets can ask the services whether they know what was found."""
     repository.write("settings.py", f'HOOK = "{SLACK}"\nKEY = "{AWS}"\n'.encode())
     repository.git("add", "--all")
     with socket.create_server(("127.0.0.1", 0)) as proxy:
@@ -315,7 +317,35 @@ def test_what_looks_like_a_secret_is_shown_to_nobody(repository):
         with pytest.raises(BlockingIOError):
             proxy.accept()
     assert failed_hooks(printed) == {"secrets"}
-    assert printed.count("Location:    settings.py:") == 2
+    assert "settings.py: line 1: " in printed
+    assert "settings.py: line 2: " in printed
+    assert "add the code in brackets to `allow`" in printed.lower()
+
+
+def test_a_password_in_the_source_of_a_notebook_is_refused(repository):
+    repository.write("a.ipynb", bare_notebook(f'password = "{leaks.PASSWORD}"'))
+    repository.git("add", "a.ipynb")
+    printed = repository.commit(fails=True)
+    assert failed_hooks(printed) == {"secrets"}
+    assert "a.ipynb: cell 1, line 1: " in printed
+
+
+def test_a_notebook_that_runs_is_committed_whatever_lint_says(repository):
+    source = "def collect(item, found=[]):\n", "    found.append(item)\n", "    return found"
+    repository.write("a.ipynb", bare_notebook(*source))
+    repository.git("add", "a.ipynb")
+    printed = repository.commit()
+    assert "a.ipynb:cell 1:1:25: B006" in printed
+    repository.write("a.py", "".join(source).encode() + b"\n")
+    repository.git("add", "a.py")
+    assert failed_hooks(repository.commit(fails=True)) == {"ruff-check"}
+
+
+@pytest.mark.parametrize("source", ["print(undefined)", "x = = 1"], ids=["name", "syntax"])
+def test_a_notebook_that_cannot_run_is_refused(repository, source):
+    repository.write("a.ipynb", bare_notebook(source))
+    repository.git("add", "a.ipynb")
+    assert "ruff-check" in failed_hooks(repository.commit(fails=True))
 
 
 def test_a_file_that_grows_too_large_is_refused_too(repository):

@@ -62,7 +62,7 @@ output = st.one_of(
     ),
 )
 identifier = st.from_regex("[a-zA-Z0-9_-]{1,64}", fullmatch=True)
-source = text | st.lists(text, max_size=3)
+source = text | text.map(lambda whole: whole.splitlines(keepends=True))
 code_cell = st.fixed_dictionaries(
     {
         "cell_type": st.just("code"),
@@ -144,6 +144,11 @@ def without_outputs(notebook: dict) -> dict:
     for part in [bare, *bare["cells"]]:
         for key in "outputs", "execution_count", "metadata":
             part.pop(key, None)
+    for cell in bare["cells"]:
+        if bare.get("nbformat_minor") in range(5, 100):
+            cell.pop("id", None)  # damaged ones are repaired
+        if isinstance(cell.get("source"), list):
+            cell["source"] = "".join(map(str, cell["source"]))
     return bare
 
 
@@ -166,7 +171,8 @@ def assert_only_cleaned(hook, raw: bytes) -> None:
     assert is_part(new.get("metadata", {}), old.get("metadata", {}))
     for before, now in zip(old.get("cells", []), new.get("cells", []), strict=True):
         assert is_part(now.get("metadata", {}), before.get("metadata", {}))
-        assert ("outputs" in now) == ("outputs" in before)
+        assert "outputs" in now or now.get("cell_type") != "code"
+        before = {"outputs": []} | before
         assert now.get("execution_count") is None
         if now.get("outputs"):
             kept = [

@@ -46,7 +46,7 @@ def test_outputs_counts_and_widgets_come_back_exactly(project):
     assert path.read_bytes() == as_jupyter(executed)
 
 
-def test_outputs_follow_their_cells_and_never_appear_under_other_code(project):
+def test_outputs_follow_their_cells_and_no_other_code(project):
     path = start(project, cell("a"), cell("b"), cell("c"), cell("d"))
     rerun = cell("b", **output("newer"))
     edited = notebook(

@@ -54,7 +54,7 @@ def test_where_nothing_is_missing_nothing_happens(apt, text):
     assert (result.returncode, result.stdout, result.stderr, calls) == (0, "", "", [])
 
 
-def test_missing_packages_are_installed_once_sorted_and_without_recommended_ones(apt):
+def test_missing_packages_are_installed_once_and_sorted(apt):
     result, calls = apt(
         "libpq5 # the database\nffmpeg\r\nbash\n", "  ffmpeg  \n\nlibgl1=1.7.0-1+b2"
     )

@@ -20,7 +20,7 @@ def find(folder: Path, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
-def test_a_library_of_the_system_is_named_by_its_package_once_and_sorted(tmp_path):
+def test_a_library_is_named_by_its_package_once_and_sorted(tmp_path):
     write_elf(tmp_path / "a.so", "libz.so.1", "libc.so.6")
     write_elf(tmp_path / "deep" / "in" / "b.so", "libc.so.6")
     assert find(tmp_path).stdout == "libc6\nzlib1g\n"
@@ -56,7 +56,7 @@ def test_a_bundled_library_is_found_through_origin(tmp_path, kind, path):
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_a_library_that_another_package_loads_first_counts_as_there(tmp_path):
+def test_a_library_that_another_package_loads_counts_as_there(tmp_path):
     write_elf(tmp_path / "torch" / "lib" / "libtorch.so", soname="libtorch.so.2")
     write_elf(tmp_path / "vision" / "_C.so", "libtorch.so", "libtorch.so.2")
     assert find(tmp_path).returncode == 0

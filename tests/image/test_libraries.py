@@ -30,7 +30,7 @@ def database(create, tmp_path_factory):
     return project
 
 
-def test_what_requirements_in_takes_in_from_other_files_is_no_obstacle(clone, small_project, make):
+def test_files_that_requirements_in_includes_are_no_obstacle(clone, small_project, make):
     """Only the lock check compares it, because an image gets no other files."""
     project = clone(small_project)
     with (project / "requirements.in").open("a") as file:
@@ -47,9 +47,7 @@ def test_the_library_is_found_installed_and_used(database, make, docker):
     assert {"gcc", "libpq-dev"}.isdisjoint(installed)
 
 
-def test_the_built_package_is_the_same_without_a_cache_and_apt_leaves_nothing(
-    database, make, docker
-):
+def test_a_build_without_a_cache_gives_the_same_image(database, make, docker):
     ids = []
     for flags in ("", "--no-cache-filter wheels-runtime,system,base,packages,runtime"):
         make(database, "image", flags=flags)
@@ -60,9 +58,7 @@ def test_the_built_package_is_the_same_without_a_cache_and_apt_leaves_nothing(
     assert docker("run", "--rm", *command, check=False).stdout == ""
 
 
-def test_a_wheel_is_built_once_for_the_wheelhouse_and_checked_when_it_is_used(
-    database, make, docker
-):
+def test_a_wheel_is_built_once_and_checked_when_it_is_used(database, make, docker):
     make(database, "image")
     online = docker("inspect", "--format", "{{.Id}}", "pinbook-database:runtime").stdout
     collect = "--progress plain --no-cache-filter wheels-runtime,wheels-notebook"
@@ -82,9 +78,7 @@ def test_a_wheel_is_built_once_for_the_wheelhouse_and_checked_when_it_is_used(
     assert "DO NOT MATCH THE HASHES" in result.stdout
 
 
-def test_with_a_wheelhouse_the_image_needs_no_network_and_is_the_same(
-    clone, small_project, make, docker
-):
+def test_from_wheels_the_image_needs_no_network_and_is_the_same(clone, small_project, make, docker):
     project = clone(small_project)
     make(project, "image", "IMAGE=pinbook-offline")
     online = docker("inspect", "--format", "{{.Id}}", "pinbook-offline:runtime").stdout
@@ -115,9 +109,7 @@ def odd_project(clone, either_project):
     return project
 
 
-def test_packages_without_a_wheel_and_those_with_an_address_need_no_network_either(
-    odd_project, make, docker
-):
+def test_source_packages_and_addresses_need_no_network_either(odd_project, make, docker):
     def build(stage: str, flags: str) -> str:
         make(odd_project, "image", "IMAGE=pinbook-odd", f"STAGE={stage}", flags=flags)
         return docker("inspect", "--format", "{{.Id}}", f"pinbook-odd:{stage}").stdout

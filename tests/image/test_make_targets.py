@@ -15,7 +15,7 @@ from tests.image.test_matrix import wait_for
 from tests.support import git, run
 
 
-def test_the_lock_of_the_image_is_that_of_the_laptop_byte_for_byte(clone, either_project, make):
+def test_the_image_and_the_laptop_make_the_same_lock(clone, either_project, make):
     image, laptop = clone(either_project, "image"), clone(either_project, "laptop")
     # The locks of the template were made on a laptop.
     make(image, "lock", flags="--no-cache-filter locking")
@@ -88,9 +88,7 @@ def compose(docker, engine, project, notebook, mount):
     run("down", "--volumes")
 
 
-def test_the_notebook_service_is_local_asks_for_the_token_and_writes_your_files(
-    compose, docker, mount
-):
+def test_the_notebook_service_is_local_and_writes_your_files(compose, docker, mount):
     compose("up", "--detach", "--no-build", "notebook")
     container = compose("ps", "--quiet", "notebook").strip()
     wait_for(docker, container, "is running at")

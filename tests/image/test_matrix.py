@@ -87,7 +87,7 @@ def test_all_caches_lie_in_the_home(run, notebook):
     assert {place.startswith("/tmp/") for place in places} == {True}, places
 
 
-def test_the_notebook_runs_on_a_mount_that_belongs_to_somebody_else(run, notebook, project, mount):
+def test_the_notebook_runs_on_a_mount_of_somebody_else(run, notebook, project, mount):
     shutil.copytree(project / "notebooks", mount / "notebooks")
     subprocess.run(["chown", "-R", "4242:4242", mount], check=True)
     convert = (

@@ -134,7 +134,8 @@ def test_the_search_finds_what_it_looks_for(home, docker):
 
 def test_an_index_from_the_environment_is_a_secret_too(clone, small_project, make, monkeypatch):
     project = clone(small_project)
-    monkeypatch.setenv("PIP_INDEX_URL", "https://me:canary@index.invalid/simple/")
+    address = "https://me:canary@index.invalid/simple/"  # pragma: allowlist secret
+    monkeypatch.setenv("PIP_INDEX_URL", address)
     result = make(
         project, "image", flags="--no-cache-filter uv,wheels-runtime --progress plain", check=False
     )
@@ -145,7 +146,7 @@ def test_an_index_from_the_environment_is_a_secret_too(clone, small_project, mak
 
 def test_labels_name_the_remote_without_its_password(clone, small_project, docker, make):
     project = clone(small_project)
-    url = "https://me:canary@example.org/me/project.git"
+    url = "https://me:canary@example.org/me/project.git"  # pragma: allowlist secret
     subprocess.run(["git", "-C", project, "remote", "set-url", "origin", url], check=True)
     (project / "Dockerfile").write_text("FROM scratch AS runtime\nENV A=1\n")
     (project / "src" / "untracked.py").write_text("")

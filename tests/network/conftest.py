@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.network.bare_machine import Machine
-from tests.support import BIN, ROOT, commit_all, run
+from tests.support import BIN, PROGRAMS, commit_all, run
 
 
 @pytest.fixture(scope="session")
 def python(clean_environment) -> str:
     """The Python of the image, on this machine."""
     find = "import packages; print(packages.find_python('3.13'))"
-    tools = {**os.environ, "PYTHONPATH": str(ROOT / "template/tools")}
+    tools = {**os.environ, "PYTHONPATH": str(PROGRAMS["requirements"])}
     found = run(sys.executable, "-B", "-c", find, env=tools).stdout.splitlines()[-1]
     if "3.13" not in run(found, "--version").stdout:
         pytest.skip("NOT TESTED: wheels on a laptop, because there is no Python 3.13")

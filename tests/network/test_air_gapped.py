@@ -28,7 +28,7 @@ def test_a_cut_machine_reaches_neither_this_one_nor_any_other(machine):
 
 
 @pytest.mark.parametrize("kind", ["requirements", "uv"])
-def test_setup_hooks_checks_and_tests_need_nothing_but_the_wheels(kind, machine, collected):
+def test_setup_hooks_and_tests_need_nothing_but_the_wheels(kind, machine, collected):
     clone = carry(machine, collected(kind))
     machine.run_cut("make", "setup", cwd=clone)
     assert "docopt-0.6.2.dist-info" in installed(clone)

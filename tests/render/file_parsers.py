@@ -124,6 +124,7 @@ def plain_text(text: str) -> None:
 
 # The first pattern that fits a path decides.
 PARSERS = {
+    "AGENTS.md": plain_text,
     ".github/workflows/*.yml": functools.partial(parse_with_schema, "github-workflows"),
     ".gitlab-ci.yml": functools.partial(parse_with_schema, "gitlab-ci"),
     "compose*.yaml": functools.partial(parse_with_schema, "compose-spec"),

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support import BIN, ROOT, pins, run
+from tests.support import BIN, PROGRAMS, pins, run
 
-PACKAGES = ROOT / "template/tools/packages.py"
+PACKAGES = PROGRAMS["requirements"] / "packages.py"
 HERE = "{}.{}".format(*sys.version_info)
 # A Python that has neither uv nor packages beside it.
 BASE_PYTHON = Path(sys.base_prefix) / f"bin/python{HERE}"
@@ -61,7 +61,14 @@ class Project(NamedTuple):
 
     def run(self, *arguments: str, python: Path = BIN / "python", **options):
         """Run tools/packages.py, which must succeed unless ``fails=True``."""
-        return run(python, PACKAGES, "--root", self.folder, *arguments, **options)
+        return run(
+            python,
+            PROGRAMS[self.kind] / "packages.py",
+            "--root",
+            self.folder,
+            *arguments,
+            **options,
+        )
 
     def installed(self) -> dict[str, str]:
         """What the environment holds, apart from the pip that venv brings along."""

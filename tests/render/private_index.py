@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-USER, PASSWORD = "ada", "s3cret@word"
+USER, PASSWORD = "ada", "s3cret@word"  # pragma: allowlist secret
 IN_URL = f"{USER}:s3cret%40word"
 LONG_AGO = "2024-01-01T00:00:00Z"
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")

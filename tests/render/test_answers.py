@@ -153,9 +153,7 @@ def unescaped(markdown: str) -> str:
 
 @pytest.mark.xdist_group("projects")
 @pytest.mark.parametrize("author", ['Ada, Countess & "Co" <\\> é🐦', "a@b: c; d", "x" * 120])
-def test_a_hostile_author_and_description_become_metadata_of_the_package(
-    author, render, projects, tmp_path
-):
+def test_a_hostile_author_and_description_become_metadata(author, render, projects, tmp_path):
     project = render(author_name=author, description=author, author_email="ada@example.org")
     python = projects("minimal") / ".venv/bin/python"
     code = f"""if True:

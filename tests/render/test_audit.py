@@ -133,7 +133,7 @@ def test_an_empty_lock_is_not_called_safe(project, service):
     ]
 
 
-def test_a_package_with_an_address_is_asked_about_or_said_to_be_left_out(locked, service, index):
+def test_a_package_with_an_address_is_asked_about_or_named(locked, service, index):
     locked.ask(f"tiny-a @ http://{index}/files/tiny_a-1.0-py3-none-any.whl", "fresh")
     locked.run("lock")
     if locked.kind == "uv":

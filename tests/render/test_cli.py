@@ -79,9 +79,7 @@ def test_copier_copy_needs_neither_trust_nor_a_git_identity(person, template, an
 
 
 @pytest.mark.parametrize(("question", "answer"), BAD, ids=repr)
-def test_a_bad_answer_gets_one_sentence_and_leaves_nothing_behind(
-    person, template, question, answer
-):
+def test_a_bad_answer_gets_one_sentence_and_leaves_nothing(person, template, question, answer):
     result = copy(template, "project", {question: answer}, fails=True)
     last_line = result.stderr.splitlines()[-1]
     if "choices" in QUESTIONS[question]:
@@ -132,7 +130,7 @@ def test_nothing_in_the_template_needs_trust():
     assert not SETTINGS.keys() & {"_tasks", "_migrations", "_jinja_extensions"}
 
 
-def test_the_oldest_copier_that_is_allowed_makes_the_same_project(person, template, tmp_path):
+def test_the_oldest_allowed_copier_makes_the_same_project(person, template, tmp_path):
     oldest = install_copier(tmp_path / "oldest", f"copier=={OLDEST_COPIER}")
     copy(template, "now", {})
     copy(template, "then", {}, copier=oldest)

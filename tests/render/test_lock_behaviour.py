@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from tests.render.lock_projects import PACKAGES, requirements_only, sentences
+from tests.render.lock_projects import requirements_only, sentences
 from tests.render.private_index import YANKED, holding
-from tests.support import BIN, commit_all, run
+from tests.support import BIN, PROGRAMS, commit_all, run
 
 FAILURES = {
     "a conflict": (["old-friend", "tiny-a==2.0"], "old-friend depend on tiny-a<2"),
@@ -25,7 +25,7 @@ def test_a_lock_that_still_fits_keeps_every_byte(locked):
     assert printed.splitlines()[-1] == "All versions stay."
 
 
-def test_an_added_package_comes_into_the_lock_and_moves_nothing_else(locked):
+def test_an_added_package_moves_nothing_else(locked):
     locked.ask("tiny-a", "fresh", dev=("tiny-b",))
     locked.run("lock")
     assert locked.pins() == {"tiny-a==1.0", "tiny-b==1.0", "fresh==1.0"}
@@ -33,7 +33,7 @@ def test_an_added_package_comes_into_the_lock_and_moves_nothing_else(locked):
     assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0", "fresh": "1.0"}
 
 
-def test_a_removed_package_leaves_the_lock_and_the_environment_with_what_it_needed(locked):
+def test_a_removed_package_leaves_with_what_it_needed(locked):
     locked.run("install")
     locked.ask("fresh")
     locked.run("lock")
@@ -53,7 +53,7 @@ def test_a_lock_that_fails_says_why_and_leaves_the_old_one(command, needs, why, 
     assert locked.contents() == before
 
 
-def test_a_development_package_that_conflicts_leaves_the_whole_lock(locked):
+def test_a_development_package_that_conflicts_changes_nothing(locked):
     before = locked.contents()
     locked.ask("tiny-a", dev=("tiny-b", "tiny-b==9.0"))
     result = locked.run("upgrade", fails=True)
@@ -80,7 +80,8 @@ def heeding_ctrl_c():
 def test_a_lock_that_is_stopped_leaves_the_old_one(stop, locked):
     before = locked.contents()
     locked.ask("tiny-a==2.0", dev=("tiny-b", "slow"))
-    command = [BIN / "python", PACKAGES, "--root", locked.folder, "lock"]
+    program = PROGRAMS[locked.kind] / "packages.py"
+    command = [BIN / "python", program, "--root", locked.folder, "lock"]
     with holding("slow") as asked:
         started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert asked.wait(60)
@@ -99,7 +100,7 @@ def test_a_yanked_version_is_not_chosen(locked):
     assert locked.pins() == {"withdrawn==1.0"}
 
 
-def test_a_yanked_version_is_taken_where_it_is_asked_for_and_uv_warns(locked):
+def test_a_yanked_version_is_taken_where_asked_for_and_uv_warns(locked):
     (reason,) = YANKED.values()
     locked.ask("withdrawn==2.0")
     assert reason in locked.run("lock").stderr
@@ -118,7 +119,7 @@ def test_a_pin_that_was_yanked_later_stays_until_an_upgrade(locked):
     assert locked.pins() == {"withdrawn==1.0"}
 
 
-def test_what_has_only_a_source_distribution_is_built_from_the_one_that_was_locked(locked):
+def test_a_source_distribution_is_built_from_the_locked_one(locked):
     locked.ask("raw")
     locked.run("lock")
     locked.run("install")
@@ -162,7 +163,8 @@ def test_a_package_from_git_is_refused_because_it_has_no_hash(locked, repository
     before = locked.contents()
     locked.ask("tiny-a", f"gitty @ {repository}", dev=("tiny-b",))
     last = sentences(locked.run("lock", fails=True))[-1]
-    assert last.startswith("gitty has no hash: name an archive")
+    assert "takes a package from version control" in last or "uv.lock takes gitty from" in last
+    assert "name an archive, which gets a hash" in last
     assert locked.contents() == before
 
 
@@ -176,11 +178,14 @@ def test_a_package_from_a_folder_is_refused(need, locked):
     )
     locked.ask("tiny-a", need.format(folder=locked.folder), dev=("tiny-b",))
     last = sentences(locked.run("lock", fails=True))[-1]
-    assert "here has no hash: name an archive" in last
+    assert last.startswith("requirements.in, line 2, ")
+    assert re.search(
+        "takes a local package: name an archive|names a file of one machine: keep", last
+    )
     assert locked.contents() == before
 
 
-def test_install_refuses_a_package_from_git_that_somebody_else_has_locked(locked, repository):
+def test_install_refuses_a_package_from_git_in_the_lock(locked, repository):
     locked.ask(f"gitty @ {repository}")
     if locked.kind == "uv":
         run(BIN / "uv", "lock", cwd=locked.folder)
@@ -188,7 +193,7 @@ def test_install_refuses_a_package_from_git_that_somebody_else_has_locked(locked
         options = ["--generate-hashes", "--output-file=requirements.txt"]
         run(BIN / "uv", "pip", "compile", "requirements.in", *options, cwd=locked.folder)
     last = sentences(locked.run("install", fails=True))[-1]
-    assert f"{locked.locks[0].name} has no hashes for gitty" in last
+    assert "takes a package from version control" in last or "uv.lock takes gitty from" in last
     assert locked.installed() == {}
 
 
@@ -203,7 +208,7 @@ def test_an_extra_brings_what_it_needs(locked):
     assert locked.installed() == {"choosy": "1.0", "tiny-a": "2.0"}
 
 
-def test_a_marker_keeps_a_package_in_the_lock_and_out_of_other_systems(locked):
+def test_a_marker_keeps_a_package_out_of_other_systems(locked):
     # picky needs withdrawn on a Python that is not there yet.
     locked.ask("picky", "fresh; sys_platform == 'win32'")
     locked.run("upgrade")
@@ -261,7 +266,7 @@ def test_upgrade_can_go_back_to_a_version(locked):
     assert moves(locked.run("upgrade", "tiny-b==1.0")) == [("tiny-b", "2.0", "1.0")]
 
 
-def test_upgrade_of_a_package_that_is_not_locked_says_where_to_add_it(locked):
+def test_upgrade_of_an_unlocked_package_says_where_to_add_it(locked):
     before = locked.contents()
     (sentence,) = sentences(locked.run("upgrade", "tiny-a", "tinny-b", fails=True))
     source = "requirements.in" if locked.kind == "requirements" else "pyproject.toml"
@@ -280,3 +285,54 @@ def moves(result: subprocess.CompletedProcess) -> list[tuple[str, str, str]]:
     rows = re.findall(r"^  (\S+ *)  (\S+ *)  ->  (\S+)$", result.stdout, re.MULTILINE)
     assert len({(len(name), len(old)) for name, old, _ in rows}) <= 1
     return [(name.strip(), old.strip(), new) for name, old, new in rows]
+
+
+def test_compare_finds_nothing_in_a_lock_that_nobody_has_touched(locked):
+    locked.ask("picky", "raw", "choosy[more]", dev=("tiny-b",))
+    locked.run("lock")
+    before = locked.contents()
+    assert locked.run("compare").stdout.endswith("The index gives the same lock.\n")
+    assert locked.contents() == before
+
+
+def test_compare_names_a_hash_that_the_index_does_not_know(locked):
+    locked.tamper("tiny-a")
+    said = sentences(locked.run("compare", fails=True))
+    (lock, *_) = locked.locks
+    assert (
+        f"{lock.name} has hashes that the index does not know, of: tiny-a==1.0: run `make lock`, and"
+        " look at what changes."
+    ) in said
+
+
+@requirements_only
+def test_compare_names_a_package_with_a_forged_comment(locked):
+    lock = locked.locks[0]
+    forged = f"fresh==1.0 \\\n    --hash=sha256:{'0' * 64}\n    # via tiny-a\n"
+    lock.write_text(lock.read_text() + forged)
+    assert sentences(locked.run("compare", fails=True))[-1:] == [
+        "requirements.txt has what nothing asks for: fresh==1.0: run `make lock`, and look at what"
+        " changes."
+    ]
+
+
+@requirements_only
+def test_lock_brings_back_the_hashes_of_the_index(locked):
+    before = locked.contents()
+    locked.tamper("tiny-a")
+    locked.run("lock")
+    assert locked.contents() == before
+
+
+@requirements_only
+@pytest.mark.parametrize("line", ["seaborn", "plotly==6.1", "streamlit>=1.30"])
+def test_lock_does_not_overwrite_a_line_that_a_person_wrote(line, locked):
+    lock = locked.locks[0]
+    lock.write_text(f"{lock.read_text()}{line}\n")
+    before = locked.contents()
+    assert sentences(locked.run("lock", fails=True)) == [
+        f"requirements.txt has {line}, which requirements.in has not: add it to requirements.in, or,"
+        " to keep your own list, run `rm requirements.in && git mv requirements.txt requirements.in`;"
+        " then run `make lock`."
+    ]
+    assert locked.contents() == before

@@ -6,6 +6,7 @@ import re
 import shutil
 import tomllib
 import zipfile
+from importlib.metadata import entry_points
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -179,7 +180,7 @@ def test_a_lock_follows_its_in_file(repository):
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=label)
-def test_a_lock_holds_exact_versions_with_hashes_and_nothing_private(lock):
+def test_a_lock_holds_hashed_versions_and_nothing_private(lock):
     text = lock.read_text(encoding="utf-8")
     header = HEADER.format(lock.stem)
     assert text.startswith(header), "the header says more than how to compile it"
@@ -230,7 +231,7 @@ def without_addresses(folder: Path, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("lock", [*FOLDERS, *UV_LOCKS], ids=label)
-def test_the_hashes_cover_a_wheel_for_every_python_on_every_system(lock, pip_folder, tmp_path):
+def test_a_wheel_for_every_python_and_system_is_hashed(lock, pip_folder, tmp_path):
     """uv and pip refuse any other file when they install; a dry run does not look at hashes."""
     folder = pip_folder(lock)
     locks = [folder / "requirements.txt", folder / "dev-requirements.txt"]
@@ -308,28 +309,30 @@ def test_what_uv_is_told_of_torch_is_what_its_wheel_says(render):
     assert {str(Requirement(need)) for need in told[0]["requires-dist"]} == needs
 
 
-def test_the_hooks_of_this_repository_have_the_versions_of_its_lock():
-    check_hooks(ROOT)
-
-
 @pytest.mark.parametrize("dependency_manager", choices("dependency_manager"))
 @pytest.mark.parametrize("stack", choices("stack"))
-def test_the_hooks_of_a_project_have_the_versions_of_its_lock(stack, dependency_manager, render):
-    check_hooks(render(stack=stack, dependency_manager=dependency_manager))
-
-
-def check_hooks(folder: Path) -> None:
+def test_hooks_call_programs_that_the_lock_pins(stack, dependency_manager, render):
+    folder = render(stack=stack, dependency_manager=dependency_manager)
     config = yaml.safe_load((folder / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
-    tools = [hook["additional_dependencies"] for hook in hooks if hook["language"] == "python"]
-    assert tools
-    assert all(tools[0] == others for others in tools), "one environment serves all hooks"
-    if (folder / "uv.lock").exists():
-        packages = tomllib.loads((folder / "uv.lock").read_text(encoding="utf-8"))["package"]
-        locked = {f"{package['name']}=={package['version']}" for package in packages}
+    programs = {hook["args"][0] for hook in hooks if hook["language"] == "system"} - {"python"}
+    packages = {script.name: script.dist.name for script in entry_points(group="console_scripts")}
+    packages["ruff"] = "ruff"
+    if dependency_manager == "uv":
+        locked = tomllib.loads((folder / "uv.lock").read_text(encoding="utf-8"))["package"]
+        names = {package["name"] for package in locked}
     else:
-        locked = pins((folder / "dev-requirements.txt").read_text(encoding="utf-8"))
-    assert set(tools[0]) <= locked, f"not in the lock: {set(tools[0]) - locked}"
+        pinned = pins((folder / "dev-requirements.txt").read_text(encoding="utf-8"))
+        names = {pin.partition("==")[0] for pin in pinned}
+    assert "ruff" in programs
+    assert {packages[program].replace("_", "-") for program in programs} <= names
+
+
+def test_hooks_of_this_repository_are_those_of_projects(render):
+    ours = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    made = (render() / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    made = made.replace(" tools/", " template/tools/").replace("check.py]", "check.py, --root, .]")
+    assert ours.startswith(made), "run `make hooks`"
 
 
 def entries(lock: Path) -> list[list[str]]:

@@ -70,7 +70,7 @@ def questionnaire(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("python", pythons())
-def test_a_package_may_not_hide_a_module_or_be_a_keyword_of_python(python, names):
+def test_a_package_may_not_hide_a_module_or_be_a_keyword(python, names):
     missing = missing_names(run(python, "-I", "-S", "-c", LIST_NAMES).stdout, names)
     assert not missing, f"add to python_names in includes/names.jinja: {' '.join(missing)}"
 
@@ -84,7 +84,7 @@ def test_a_package_may_not_hide_an_installed_one(stack, names, projects):
 
 
 @pytest.mark.parametrize("platform", ["x86_64-pc-windows-msvc", "aarch64-apple-darwin"])
-def test_a_package_may_not_hide_one_that_only_other_systems_install(platform, names, tmp_path):
+def test_a_package_may_not_hide_one_of_other_systems(platform, names, tmp_path):
     locks = "".join(path.read_text() for path in ROOT.glob("locks/*/*.txt")).replace("\\\n", "")
     entries = re.findall(
         r"^\S+==\S+ ;.*(?:sys_platform|os_name|platform_system).*$", locks, re.MULTILINE

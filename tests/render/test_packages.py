@@ -12,17 +12,16 @@ from packaging.requirements import Requirement
 from tests.render.lock_projects import (
     BASE_PYTHON,
     HERE,
-    LOCKS,
     PACKAGES,
     Project,
     requirements_only,
     sentences,
 )
 from tests.render.private_index import FILES, wheel
-from tests.support import BIN, ROOT, run
+from tests.support import BIN, PROGRAMS, ROOT, commit_all, run
 
 
-def test_help_says_what_the_commands_are_and_what_the_exit_codes_mean():
+def test_help_lists_the_commands_and_the_exit_codes():
     printed = run(sys.executable, PACKAGES, "--help").stdout
     for word in ("install", "lock", "upgrade", "audit", "Exit codes"):
         assert word in printed
@@ -96,7 +95,7 @@ def test_install_leaves_a_venv_alone_that_is_none(kind, locked, tmp_path):
     assert thesis.read_text() == "Chapter 1"
 
 
-def test_install_takes_an_empty_venv_for_one_that_is_not_there_yet(locked):
+def test_install_takes_an_empty_venv_for_a_missing_one(locked):
     (locked.folder / ".venv").mkdir()
     locked.run("install")
     assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
@@ -147,14 +146,14 @@ def test_a_damaged_uv_lock_gets_one_sentence_and_stays(command, locked):
     lock.write_text(lock.read_text()[:-40])
     before = lock.read_bytes()
     (sentence,) = sentences(locked.run(command, fails=True))
-    assert sentence.startswith("uv.lock is damaged (")
+    assert sentence.startswith("uv.lock cannot be read (")
     assert sentence.endswith("back with `git checkout HEAD uv.lock`, then run `make lock`.")
     assert lock.read_bytes() == before
 
 
 @requirements_only
 @pytest.mark.parametrize("command", ["install", "lock"])
-def test_a_uv_lock_does_not_stand_in_for_a_source_that_is_missing(command, locked):
+def test_a_uv_lock_does_not_stand_in_for_a_missing_source(command, locked):
     run(BIN / "uv", "lock", cwd=locked.folder)
     (locked.folder / "requirements.in").unlink()
     (sentence,) = sentences(locked.run(command, fails=True))
@@ -177,7 +176,7 @@ def test_without_an_oldest_python_one_sentence_asks_for_it(locked):
     settings.write_text(settings.read_text().replace('">=3.11"', '"<4"'))
     before = locked.contents()
     last = sentences(locked.run("lock", fails=True))[-1]
-    assert last == 'pyproject.toml needs a line like requires-python = ">=3.11".'
+    assert last == 'pyproject.toml needs a line like requires-python = ">=3.11": add it.'
     assert locked.contents() == before
 
 
@@ -193,7 +192,7 @@ def test_a_source_that_is_not_utf_8_gets_one_sentence(encoding, locked):
 
 
 def test_the_project_is_found_from_every_folder(locked):
-    shutil.copytree(PACKAGES.parent, locked.folder / "tools")
+    shutil.copytree(PROGRAMS[locked.kind], locked.folder / "tools")
     (locked.folder / "notebooks").mkdir()
     command = [BIN / "python", "../tools/packages.py", "lock"]
     printed = run(*command, cwd=locked.folder / "notebooks").stdout
@@ -208,13 +207,13 @@ def test_a_python_that_is_no_version_is_refused(version, locked):
 
 
 @requirements_only
-def test_a_uv_lock_that_uv_run_has_left_in_a_requirements_project_does_not_count(locked):
+def test_a_uv_lock_in_a_requirements_project_does_not_count(locked):
     run(BIN / "uv", "lock", cwd=locked.folder)
     locked.run("install")
     assert locked.installed() == {"tiny-a": "1.0", "tiny-b": "1.0"}
 
 
-def test_install_goes_on_with_another_python_where_the_chosen_one_is_missing(locked):
+def test_install_takes_another_python_where_one_is_missing(locked):
     result = locked.run("install", "--python", "3.99")
     assert f"Python 3.99 is not on this machine: using {HERE}" in result.stderr
     assert "Traceback" not in result.stderr
@@ -245,13 +244,13 @@ def test_install_names_the_package_whose_hash_is_wrong(locked):
 
 
 @requirements_only
-def test_a_right_hash_in_the_development_lock_does_not_make_up_for_a_wrong_one(locked):
+def test_a_right_hash_in_the_other_lock_does_not_help(locked):
     locked.tamper("tiny-a", "requirements.txt")
     assert "tiny-a" in locked.run("install", fails=True).stderr
     assert locked.installed() == {}
 
 
-def test_a_file_of_the_index_with_another_content_is_not_installed(locked):
+def test_a_file_with_another_content_is_not_installed(locked):
     locked.ask("spoiled")
     locked.run("lock")
     assert "spoiled" in locked.run("install", fails=True).stderr
@@ -276,14 +275,20 @@ def test_lock_brings_back_hashes_that_were_lost(locked):
 
 
 @pytest.mark.parametrize("need", ["fresh", "choosy[more]", "tiny-a==2.0"])
-def test_install_says_so_where_the_lock_does_not_fit_what_is_asked_for(need, locked):
+def test_install_says_so_where_the_lock_does_not_fit(need, locked):
     locked.ask("choosy", "old-friend" if "==" in need else "raw")
     locked.run("upgrade")
-    locked.ask("choosy", need)
-    last = sentences(locked.run("install", fails=True))[-1]
-    lock, source = LOCKS[locked.kind][0], "requirements.in"
-    source = source if locked.kind == "requirements" else "pyproject.toml"
-    assert last == f"{lock} does not fit {source}: run `make lock setup`."
+    locked.ask("choosy", need, *(() if "==" in need else ("raw",)))
+    said = sentences(locked.run("install", fails=True))
+    expected = {
+        "fresh": "requirements.txt has no pin for fresh of requirements.in: run `make lock`.",
+        "tiny-a==2.0": "requirements.in asks for tiny-a==2.0, and requirements.txt has tiny-a==1.0:",
+        # Only what is installed says what an extra needs.
+        "choosy[more]": "requirements.txt does not fit requirements.in: run `make lock setup`.",
+    }
+    if locked.kind == "uv":
+        expected = dict.fromkeys(expected, "uv.lock does not fit pyproject.toml (")
+    assert any(sentence.startswith(expected[need]) for sentence in said), said
     assert "2.0" not in locked.installed().values()
 
     locked.run("lock")
@@ -291,7 +296,7 @@ def test_install_says_so_where_the_lock_does_not_fit_what_is_asked_for(need, loc
     assert re.match(r"[\w-]+", need)[0] in locked.installed()
 
 
-def test_a_project_of_its_own_is_installed_in_editable_form_with_what_is_locked(locked):
+def test_the_project_is_installed_in_editable_form(locked):
     """The version that builds it comes from the lock too."""
     locked.ask("tiny-a", dev=("builder==1.0",))
     with (locked.folder / "pyproject.toml").open("a") as file:
@@ -349,6 +354,28 @@ def test_a_wheel_that_is_not_the_locked_one_is_not_installed(locked, wheels):
     assert "tiny-a" not in locked.installed()
 
 
+def test_a_wheel_with_a_new_sum_does_not_stand_against_the_lock(locked, wheels, index):
+    """Its sum is what SHA256SUMS says, and not what the lock says."""
+    wheels["fresh-2.0-py3-none-any.whl"] = wheel("fresh", "2.0", code="poisoned = True\n")
+    collect(locked, wheels)
+    assert "other hashes than the files of fresh" in locked.run("install", fails=True).stderr
+    assert "fresh" not in locked.installed()
+
+
+def test_what_was_built_for_wheels_is_named(locked, wheels):
+    collect(locked, wheels)
+    built = "Built by `make wheels`, from sources with the hash of the lock: raw\n"
+    assert built in locked.run("install").stdout
+
+
+def test_wheels_that_git_tracks_are_refused(locked, wheels):
+    collect(locked, wheels)
+    commit_all(locked.folder)
+    assert sentences(locked.run("install", fails=True)) == [
+        "git tracks wheels/, which belongs to one machine: run `git rm -r --cached wheels`."
+    ]
+
+
 OLD_UV = "0.6.17"
 OLDEST_UV = re.search(r"^OLDEST_UV = \((.+)\)$", PACKAGES.read_text(), re.MULTILINE)[1]
 
@@ -363,7 +390,7 @@ def public(project, caches, monkeypatch):
 
 
 @pytest.mark.parametrize("machine_uv", [None, OLD_UV, OLDEST_UV.replace(", ", ".")])
-def test_uv_comes_from_the_lock_where_the_machine_has_an_old_one_or_none(
+def test_uv_comes_from_the_lock_where_it_is_old_or_missing(
     machine_uv, public, tmp_path, monkeypatch
 ):
     """The last of them is just new enough, and does all the work itself."""
@@ -389,7 +416,7 @@ def test_uv_comes_from_the_lock_where_the_machine_has_an_old_one_or_none(
     assert (public.folder / ".venv/bin/uv").exists()
 
 
-def test_a_lock_may_have_an_old_uv_where_the_machine_has_a_new_one(public, tmp_path, monkeypatch):
+def test_a_lock_may_have_an_older_uv_than_the_machine(public, tmp_path, monkeypatch):
     public.ask(dev=(f"uv=={OLD_UV}",))
     public.run("lock")
     for _ in range(2):  # The second time, it is in .venv.

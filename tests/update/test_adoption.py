@@ -94,7 +94,7 @@ def test_an_adopted_repository_gets_updates(old, versions, fresh, tmp_path):
     check(old, was, *renders, {".gitignore": below(OLD_FILES[".gitignore"])})
 
 
-def test_an_adopted_repository_locks_and_installs_its_own_packages(old, versions):
+def test_an_adopted_repository_locks_its_own_packages(old, versions):
     adopt(old, versions)
     for path in ("pyproject.toml", "notebooks/quickstart.ipynb", "notebooks/owls.ipynb"):
         assert (old / path).read_text() == OLD_FILES[path]
@@ -108,7 +108,7 @@ def test_an_adopted_repository_locks_and_installs_its_own_packages(old, versions
     )
 
 
-def test_an_adopted_repository_passes_its_checks_with_settings_of_its_own(old, versions, fresh):
+def test_an_adopted_repository_passes_with_settings_of_its_own(old, versions, fresh):
     adopt(old, versions)
     for example in ("tests/test_seasons.py", "src/owls/seasons.py"):
         (old / example).unlink()

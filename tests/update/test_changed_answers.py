@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 
+import jinja2
 import pytest
 import yaml
 
@@ -48,7 +49,7 @@ def test_each_choice_can_be_taken_later(project, fresh, versions, tmp_path, ques
     check(project, was, fresh("v1.0.0"), new, edits)
 
 
-def test_a_file_of_the_user_can_be_brought_back_with_a_new_answer(project, versions, tmp_path):
+def test_a_users_file_can_be_brought_back_with_a_new_answer(project, versions, tmp_path):
     project = project()
     edit_the_templates(project, TYPICAL_EDITS)
     commit(project)
@@ -82,7 +83,17 @@ def broken_rules(old: dict, new: dict) -> list[str]:
         elif not any(re.search(rf"\b{name}\b", str(now[n]["default"])) for n in now.keys() - was):
             broken.append(f"{name} is gone, and the default of no new question takes it over")
     lost = set(old["_skip_if_exists"]) - set(new["_skip_if_exists"])
-    return broken + [f"{path} was the user's" for path in sorted(lost)]
+    broken += [f"{path} was the user's" for path in sorted(lost)]
+    return broken + [reason for entry in new["_exclude"] for reason in undefined(entry)]
+
+
+def undefined(entry: str) -> list[str]:
+    """Why an entry of _exclude stops an update: it uses an answer that an older project does not have."""
+    try:
+        jinja2.Template(entry, undefined=jinja2.StrictUndefined).render(_copier_operation="update")
+    except jinja2.UndefinedError as error:
+        return [f"_exclude: {error}"]
+    return []
 
 
 FORBIDDEN = {"_tasks", "_migrations", "_jinja_extensions"}
@@ -103,6 +114,8 @@ def values(question: dict) -> list[str]:
         ('  default: "3.13"\n', "", "python_version has no default"),
         ("\nci:\n", "\nwhere:\n", "ci is gone, and the default of no new question takes it over"),
         ('  - "/notebooks/"\n', "", "/notebooks/ was the user's"),
+        ("    /project.mk\n", "    {{ ci }}\n", "_exclude: 'ci' is undefined"),
+        ("    /project.mk\n", "    {{ ci | default('') }}\n", None),
         ("\nci:\n", "\n_tasks: [ls]\nci:\n", "_tasks needs --trust"),
     ],
 )
@@ -179,7 +192,7 @@ def test_a_renamed_question_carries_the_old_answer(evolving, tmp_path):
     assert {path for path in now | was if now.get(path) != was.get(path)} == {ANSWERS}
 
 
-def test_a_new_question_with_the_right_default_changes_no_old_project(evolving, tmp_path):
+def test_a_new_question_with_a_default_changes_no_old_project(evolving, tmp_path):
     project = copy(evolving, tmp_path / "project", "v1.0.0")
     commit(project)
     was = contents(project)

@@ -1,6 +1,7 @@
 """`make update`, with the programs and the git settings that people have."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -271,7 +272,7 @@ def test_a_file_that_git_ignores_is_not_overwritten(project, environment):
     assert contents(project) == was
 
 
-def test_drift_shows_edits_of_the_templates_files_and_nothing_else(project, environment):
+def test_drift_shows_edits_of_template_files_and_nothing_else(project, environment):
     project = project()
     edit_the_templates(project, TYPICAL_EDITS)
     work(project)
@@ -321,6 +322,17 @@ def test_it_works_in_other_kinds_of_checkouts(committed, fresh, environment, tmp
     was = contents(other)
     make_update(other, environment)
     check(other, was, fresh("v1.0.0"), fresh("v2.0.0"))
+
+
+def test_variables_of_the_environment_do_not_steer_make(committed):
+    makefile = (committed / "Makefile").read_text()
+    names = set(re.findall(r"^([A-Z_]+) :?=", makefile, re.MULTILINE))
+    assert names > {"ARGS", "CHECK", "DATA", "DRIFT", "PACKAGES", "STAGE"}
+    show = ["make", "--dry-run", *re.findall(r"^([a-z]+):.*##", makefile, re.MULTILINE)]
+    steered = os.environ | dict.fromkeys(names, "steered")
+    printed = run(*show, cwd=committed, env=steered).stdout
+    assert printed == run(*show, cwd=committed).stdout
+    assert "steered" not in printed
 
 
 def test_help_names_the_options_and_exit_codes(committed):

@@ -34,9 +34,7 @@ def undo(project: Path) -> None:
     run("git", "clean", "--force", "-d", cwd=project)
 
 
-def test_make_update_that_is_killed_before_it_writes_has_changed_nothing(
-    project, computer, tmp_path
-):
+def test_an_update_killed_before_it_writes_has_changed_nothing(project, computer, tmp_path):
     project = project()
     work(project)
     commit(project)

@@ -60,7 +60,7 @@ def test_an_update_keeps_typical_work_and_brings_every_change(
 
 
 @pytest.mark.parametrize("turn", range(len(KINDS)))
-def test_an_update_keeps_every_kind_of_edit_in_every_file_of_the_user(project, fresh, turn):
+def test_an_update_keeps_every_kind_of_edit_in_users_files(project, fresh, turn):
     project = project()
     kinds = list(KINDS.values())
     users = sorted(filter(USERS.match_file, contents(project)))
@@ -73,7 +73,7 @@ def test_an_update_keeps_every_kind_of_edit_in_every_file_of_the_user(project, f
 
 
 @pytest.mark.parametrize("answers", ANSWERS)
-def test_a_line_in_the_middle_of_every_file_of_the_template_stays_there(project, fresh, answers):
+def test_a_line_in_the_middle_of_every_template_file_stays(project, fresh, answers):
     project = project(answers)
     edits = {}
     for path in contents(project):

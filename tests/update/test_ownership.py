@@ -54,7 +54,7 @@ def test_the_templates_files_can_be_merged_and_are_not_ignored(fresh, tmp_path):
 
 # A file, a pattern and a folder.
 @pytest.mark.parametrize("entry", ["/README.md", "/requirements*.txt", "/notebooks/"])
-def test_without_one_entry_of_the_second_list_the_test_of_updates_fails(entry, template, tmp_path):
+def test_without_an_entry_of_the_list_the_update_test_fails(entry, template, tmp_path):
     broken = tmp_path / "template"
     shutil.copytree(template, broken)
     settings = (broken / "copier.yml").read_text()

@@ -65,7 +65,7 @@ def test_the_environment_stays(before, after):
     assert installed(after) == (before / "installed.txt").read_text()
 
 
-def test_pyproject_asks_for_what_the_in_files_asked_for_and_keeps_every_line(before, after):
+def test_pyproject_asks_for_what_the_in_files_asked_for(before, after):
     was = (before / "pyproject.toml").read_text().splitlines()
     now = (after / "pyproject.toml").read_text().splitlines()
     assert not [line for line in ndiff(was, now) if line.startswith("-")]

@@ -95,7 +95,7 @@ def test_a_file_that_is_no_utf_8_text_keeps_every_byte(template, project, name, 
     assert "v2.0.0" in (project / ANSWERS).read_text()
 
 
-def test_a_file_of_the_person_at_a_new_path_of_the_template_stays(template, project):
+def test_a_users_file_at_a_new_path_of_the_template_stays(template, project):
     (project / "later.txt").write_text("mine\n")
     commit(project)
     release_two(template, later_txt="the template's\n")
@@ -239,13 +239,47 @@ def test_the_address_is_shown_without_its_password(template, project):
     release_two(template)
     assert f"from {template}\n" in update(project, "--check")
     answers = (project / ANSWERS).read_text()
-    address = "https://ada:pw@w@localhost:1/template.git"
+    address = "https://ada:pw@w@localhost:1/template.git"  # pragma: allowlist secret
     (project / ANSWERS).write_text(re.sub("_src_path: .*", f"_src_path: {address}", answers))
     commit(project)
     printed = update(project, ends=1)
     assert "https://localhost:1/template.git" in printed
     assert "pw" not in printed and "w@" not in printed
     assert "correct _src_path" in printed
+
+
+def test_an_address_that_is_not_that_of_the_last_update_is_named(template, project, tmp_path):
+    release_two(template)
+    assert "another address" not in update(project, "--check")
+    other = shutil.copytree(template, tmp_path / "other")
+    answers = (project / ANSWERS).read_text()
+    (project / ANSWERS).write_text(re.sub("_src_path: .*", f"_src_path: {other}", answers))
+    commit(project)
+    assert (f"from {other}\nThe last update came from another address: {template}\n") in update(
+        project
+    )
+
+
+def test_no_diff_of_the_answers_shows_a_password(template, project, tmp_path):
+    release_two(template)
+    address = "https://ada:pw@template.example.org/t.git"  # pragma: allowlist secret
+    answers = (project / ANSWERS).read_text()
+    (project / ANSWERS).write_text(re.sub("_src_path: .*", f"_src_path: {address}", answers))
+    commit(project)
+    settings = tmp_path / "settings"
+    settings.write_text(f'[url "{template}"]\n\tinsteadOf = {address}\n')
+    environment = os.environ | {
+        "COPIER_CACHE_DIR": str(tmp_path / "cache"),
+        "GIT_CONFIG_GLOBAL": str(settings),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+    for option, shown in (
+        ("--check", " _src_path: https://template.example.org/t.git"),
+        ("--drift", ""),
+    ):
+        printed = update(project, option, env=environment)
+        assert shown in printed
+        assert "pw@" not in printed
 
 
 def test_a_folder_in_the_place_of_a_file_is_named_as_the_cause(template, project):
@@ -267,9 +301,7 @@ def test_other_owners_and_a_missing_git_are_named_as_the_cause(template, project
     assert "dubious ownership" in update(project, env=other_owner, ends=1)
 
 
-def test_a_template_of_another_owner_is_read_where_the_person_allows_it(
-    template, project, tmp_path
-):
+def test_a_template_of_another_owner_is_read_where_allowed(template, project, tmp_path):
     release_two(template)
     if os.getuid():
         pytest.skip("only root can give a folder away")

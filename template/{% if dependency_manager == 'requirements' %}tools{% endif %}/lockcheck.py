@@ -1,0 +1,479 @@
+"""Check that requirements*.txt hold what a lock promises, without network.
+
+    python tools/lockcheck.py [--root FOLDER]
+
+Nothing is written. Each failure is one sentence on standard error, with what mends it.
+
+Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+if not find_spec("packaging") and (pip := find_spec("pip")) and pip.origin:
+    # pip brings a copy, which will do as long as the package is not installed.
+    sys.path.append(str(Path(pip.origin).with_name("_vendor")))
+if READY := bool(find_spec("packaging")):
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.utils import canonicalize_name
+
+LOCKS = {"requirements.txt": "requirements.in", "dev-requirements.txt": "dev-requirements.in"}
+HASH = r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?!\S)"
+MERGE_MARKERS = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
+LOGIN = re.compile(r"://[^\s/@]+@([^\s/\"']*)")
+# Inside a URL, no blank or quote stands before a path; and /usr and the like are nobody's own.
+MACHINE_PATH = re.compile(
+    r"""(?:^|(?<=[\s"'=(,@]))
+    (?:file:/|~/|[A-Za-z]:[\\/]|/(?!(?:bin|dev|etc|lib|proc|sys|usr)/)[\w.-]+/)[^\s"',)]*""",
+    re.VERBOSE | re.MULTILINE,
+)
+INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[ =]*(.+)")
+TORCH = (
+    "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
+)
+ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
+# What a line of an .in file must not be; the first that matches says why.
+REFUSED = {
+    r"(?:-e|--editable)?[ =]*\.(\[.*])?$": (
+        "installs this project, which `make setup` does anyway: delete the line"
+    ),
+    r"[^;]*@ *file:": "names a file of one machine: keep the name of the package alone",
+    r"(.*[ @=])?(git|hg|svn|bzr)\+": f"takes a package from version control: {ARCHIVE}",
+    r"-e|--editable|[.~/]|(?!-|[^;]*https?:)[^;]*[\\/]": f"takes a local package: {ARCHIVE}",
+    r"https?:": "has a URL without a name: write `NAME @ URL`",
+    r"-.*//download\.pytorch\.org": f"would take other packages from PyTorch's index, too: {TORCH}",
+    r"(-f|--find-links|--extra-index-url)\b|[^-].*\s-": (
+        "lets other packages come from there, too: name the file, `NAME @ URL`"
+    ),
+    r"-(?![rc]|-(requirement|constraint|pre|prefer-binary|no-binary|only-binary)\b)": (
+        "has an option that belongs to one machine: set it in pip.conf or the environment"
+    ),
+}
+# What markers see on the systems that a lock is for.
+MARKERS = ("os_name", "sys_platform", "platform_system", "platform_machine")
+SYSTEMS = (
+    ("posix", "linux", "Linux", "x86_64"),
+    ("posix", "linux", "Linux", "aarch64"),
+    ("posix", "darwin", "Darwin", "x86_64"),
+    ("posix", "darwin", "Darwin", "arm64"),
+    ("nt", "win32", "Windows", "AMD64"),
+)
+CPYTHON = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
+
+
+class Problem(Exception):
+    """A sentence that says what is wrong, and what mends it."""
+
+
+class Entry(NamedTuple):
+    """A line of a requirements file, with those that continue it and the comments after it."""
+
+    where: str
+    text: str
+    requirement: Requirement | None
+    hashes: set[str]
+    via: str
+
+    @property
+    def version(self) -> str:
+        """What this pins, like ``==1.2`` or a URL; nothing where that is not exact."""
+        if not self.requirement:
+            return ""
+        found = self.requirement.url or str(self.requirement.specifier)
+        return found if re.fullmatch(r"https?://.*|===?[^,*]+", found) else ""
+
+    def applies(self, place: dict[str, str]) -> bool:
+        return not self.requirement.marker or self.requirement.marker.evaluate(place)
+
+    def fits(self, request: Entry) -> bool:
+        asked, pinned = request.requirement, self.requirement
+        if asked.url or pinned.url:
+            # A constraint may say by URL what the .in file asks for by name.
+            return asked.url == pinned.url or (not asked.url and "-c " in self.via)
+        return asked.specifier.contains(self.version.lstrip("="), prereleases=True)
+
+    def needed_by(self) -> set[str]:
+        """The packages that need this one, as the comments of uv and pip-compile say."""
+        names = re.sub(r"\bvia\b|-[rc] [^\s,]+|\[[^]]*]", " ", self.via).replace(",", " ")
+        return {canonicalize_name(name) for name in names.split()}
+
+
+Named = dict[str, list[Entry]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root = Path(__file__).resolve().parent.parent
+    parser.add_argument("--root", type=Path, default=root, help="folder of the lock")
+    args = parser.parse_args()
+    if not args.root.is_dir():
+        parser.error(f"--root {args.root}: there is no such folder")
+    os.chdir(args.root)
+    if not READY:
+        sys.exit("lockcheck.py needs the package `packaging`: run it through `make lint`.")
+    found = failures()
+    for sentence in found:
+        print(sentence, file=sys.stderr)
+    sys.exit(1 if found else 0)
+
+
+def failures(sources_only: bool = False) -> list[str]:
+    """Return a sentence for each failure of the lock, or of the files that it is made of.
+
+    Where a source is wrong, the lock is not looked at, because one cause gives one sentence.
+    """
+    found = list(dict.fromkeys(check_files(sources_only)))
+    if not found:
+        found = list(dict.fromkeys(check_sources()))
+    if not found and not sources_only:
+        found = list(dict.fromkeys(check_locks()))
+    return found
+
+
+def check_files(may_be_missing: bool) -> Iterator[str]:
+    for name in ("pyproject.toml", *LOCKS.values(), *LOCKS):
+        path = pyproject() if name == "pyproject.toml" else Path(name)
+        whole = f"bring it back with `git checkout HEAD {name}`"
+        mend = (
+            f"{whole}, then run `make lock`" if name in LOCKS else "edit it, then run `make lock`"
+        )
+        try:
+            text = read(path)
+            if name.endswith(".toml"):
+                SpecifierSet(load(path).get("project", {}).get("requires-python", ""))
+        except Problem as problem:
+            yield str(problem)
+        except InvalidSpecifier as error:
+            yield f"pyproject.toml cannot be read ({error}): mend it by hand."
+        else:
+            if not path.is_file() and not (may_be_missing and name in LOCKS):
+                anew = ", or make it anew with `make lock`" if name in LOCKS else ""
+                yield f"{name} is missing: {whole}{anew}."
+            elif MERGE_MARKERS.search(text):
+                yield f"{name} has merge markers: {mend}."
+
+
+def check_sources() -> Iterator[str]:
+    """Check what the lock is made of, and that `make lock` would overwrite nothing of a person's."""
+    yield from check_settings(load(pyproject()))
+    for lock, source in LOCKS.items():
+        for name in sources_of(source):
+            if login := LOGIN.search(read(name)):
+                keep = "take it out, and keep it in netrc or a keyring"
+                yield f"{name} has a user name or a password for {login[1]}: {keep}."
+            for entry in entries(name):
+                if why := refused(entry):
+                    yield f"{entry.where} {why}."
+        yield from check_handwriting(lock, source)
+
+
+def check_settings(project: dict) -> Iterator[str]:
+    uv = project.get("tool", {}).get("uv", {})
+    for name in ("uv.toml", "pip.conf"):
+        if Path(name).exists():
+            yield f"{name} belongs to one machine: move it out of the project."
+    own = "index|.*-index(-url)?|index-url|find-links|allow-insecure-host|no-verify-hashes"
+    for name in filter(re.compile(own).fullmatch, [*uv, *uv.get("pip", {})]):
+        yield f"pyproject.toml sets {name} for uv, which belongs to one machine: use its uv.toml."
+    names = {canonicalize_name(e.requirement.name) for e in asked("requirements.in")[0]}
+    for need in project.get("project", {}).get("dependencies", []):
+        name = re.split(r"[^\w.-]", need.strip(), maxsplit=1)[0]
+        if canonicalize_name(name) not in names:
+            yield (
+                f"pyproject.toml asks for {name}, and the lock is made from requirements.in:"
+                " write it there, then run `make lock`."
+            )
+
+
+def refused(entry: Entry) -> str:
+    """Return what is wrong with a line of an .in file, or nothing."""
+    for line, why in REFUSED.items():
+        if re.match(line, entry.text):
+            return why
+    if include := INCLUDE.match(entry.text):
+        other = included(entry.where.split(",")[0], include[2])
+        if re.match(r"[/~]|\w:", include[2]):
+            return f"names a file of one machine, {other}: bring it into the project"
+        there = other in LOCKS or Path(other).is_file()
+        return "" if there else f"names {other}, which is missing: mend that line"
+    known = entry.requirement or entry.text.startswith("-")
+    return "" if known else "is no requirement: write it like `NAME >=1.2`"
+
+
+def check_handwriting(lock: str, source: str) -> Iterator[str]:
+    """Find the lines of a lock that no tool has written, and that no line of the .in file explains."""
+    tool = re.search(r"^# .*autogenerated by [^#]*(#.*\n)*", read(lock), re.MULTILINE)
+    bare_pins = tool and "--no-annotate" in tool[0]
+    names = by_name(asked(source)[0])
+    lines = []
+    for entry in entries(lock):
+        made = entry.hashes or "via" in entry.via or (tool and entry.text.startswith("--"))
+        pinned = entry.version and (bare_pins or canonicalize_name(entry.requirement.name) in names)
+        if not made and not pinned:
+            lines.append(bare(entry.text))
+    if lines:
+        yield (
+            f"{lock} has {few(lines)}, which {source} has not: add it to {source}, or, to keep your"
+            f" own list, run `rm {source} && git mv {lock} {source}`; then run `make lock`."
+        )
+
+
+def cuda_for_cpu() -> Iterator[str]:
+    """Say where a project for the CPU would install CUDA, which is several GB."""
+    answered = re.search(r"^accelerator: cpu$", read(".copier-answers.yml"), re.MULTILINE)
+    for lock in LOCKS:
+        text = read(lock)
+        cuda = re.findall(r'(?m)^(?:name = ")?((?:nvidia|cuda)-[\w-]+|triton)(?:==|")', text)
+        if cuda and (answered or "//download.pytorch.org/whl/cpu/" in text):
+            yield f"{lock} has {cuda[0]}, which is for CUDA, in a project for the CPU: {TORCH}."
+
+
+def check_locks() -> Iterator[str]:
+    yield from cuda_for_cpu()
+    requires = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
+    yield from check_python(requires)
+    addresses = {
+        entry.requirement.url
+        for source in LOCKS.values()
+        for part in asked(source)
+        for entry in part
+    }
+    pins = []
+    for lock, source in LOCKS.items():
+        locked = entries(lock)
+        pins.append(by_name(entry for entry in locked if entry.version))
+        yield from check_lines(lock, locked, addresses)
+        yield from check_pins(source, lock, pins[-1], requires)
+    yield from check_both(*pins)
+
+
+def check_python(requires: SpecifierSet) -> Iterator[str]:
+    line = re.compile(r"^FROM \S*python:(\d+\.\d+)\S* AS pinned", re.MULTILINE | re.IGNORECASE)
+    image = found[1] if (found := line.search(read("Dockerfile"))) else ""
+    if image and not any(requires.contains(f"{image}.{patch}") for patch in range(100)):
+        yield (
+            f"pyproject.toml has requires-python {requires}, and the image has Python {image}:"
+            " change requires-python, then run `make lock`."
+        )
+    lower = [bound for bound in requires if bound.operator in (">=", "~=", "==", "===")]
+    oldest = lower[0].version.removesuffix(".*") if lower else ""
+    if not oldest:
+        yield 'pyproject.toml needs a line like requires-python = ">=3.11": add it.'
+    for name in LOCKS:
+        header = "\n".join(re.findall(r"^#.*", read(name), re.MULTILINE))
+        if "uv pip compile" in header and not re.search(r"--universal.* --python-version", header):
+            yield f"{name} was made for one system and Python: run `make lock`."
+        for pattern, expected in {
+            r"by pip-compile with [Pp]ython (\d+\.\d+)": image,
+            r"--python-version[= ](\d[\d.]*)": oldest,
+        }.items():
+            found = re.search(pattern, header)
+            if found and expected and found[1] != expected:
+                yield f"{name} was made for Python {found[1]}, not {expected}: run `make lock`."
+
+
+def check_lines(lock: str, locked: list[Entry], addresses: set[str | None]) -> Iterator[str]:
+    """Check that each line is an exact version with a hash, and holds nothing private or foreign."""
+    text = read(lock)
+    if path := MACHINE_PATH.search(text):
+        yield f"{lock} has a path of one machine, {path[0]}: run `make lock`."
+    if login := LOGIN.search(text):
+        yield f"{lock} has a user name or a password for {login[1]}: run `make lock`."
+    for entry in locked:
+        if not entry.version:
+            what = f"is no exact version with a hash, `{bare(entry.text)}`"
+            yield f"{entry.where} {what}: run `make lock`."
+        elif entry.requirement.url not in {None, *addresses} and re.search(
+            "-c |^[^-]*$", entry.via
+        ):
+            what = f"has an address that no .in file has, {bare(entry.text)}"
+            yield f"{entry.where} {what}: run `make lock`."
+    unhashed = [pin.requirement.name for pin in locked if pin.version and not pin.hashes]
+    if unhashed:
+        yield f"{lock} has no hashes for {few(unhashed)}: run `make lock`."
+
+
+def check_pins(source: str, lock: str, pinned: Named, requires: SpecifierSet) -> Iterator[str]:
+    """Compare the pins of a lock with what its .in file asks for, on every system and Python."""
+    needs, limits = map(by_name, asked(source))
+    places = list(environments(requires))
+    absent = []
+    for name in sorted(needs.keys() | pinned.keys()):
+        requests, pins, bounds = needs.get(name, []), pinned.get(name, []), limits.get(name, [])
+        at_once = ([p.text for p in pins if p.applies(place)] for place in places if len(pins) > 1)
+        if not pins:
+            if any(request.applies(place) for request in requests for place in places):
+                absent.append(name)
+        elif double := next((texts for texts in at_once if len(texts) > 1), None):
+            yield f"{lock} has {bare(' and '.join(double))} at one place: run `make lock`."
+        elif (requests or bounds) and not all(
+            agree(requests, bounds, pins, place) for place in places
+        ):
+            wants = " and ".join(entry.text for entry in [*requests, *bounds])
+            has = " and ".join(entry.text for entry in pins)
+            yield f"{source} asks for {bare(wants)}, and {lock} has {bare(has)}: run `make lock`."
+    if absent:
+        yield f"{lock} has no pin for {few(absent)} of {source}: run `make lock`."
+    if surplus := unwanted(needs, pinned):
+        if not any("via" in pin.via for pins in pinned.values() for pin in pins):
+            yield f"{lock} does not say which package needs which: run `make lock`."
+        else:
+            yield f"{lock} has {few(surplus)}, which {source} does not name: run `make lock`."
+
+
+def agree(
+    requests: list[Entry], bounds: list[Entry], pins: list[Entry], place: dict[str, str]
+) -> bool:
+    """Return whether these pins are what these lines of an .in file need in one environment."""
+    requests, bounds, pins = (
+        [entry for entry in part if entry.applies(place)] for part in (requests, bounds, pins)
+    )
+    if not requests and not all(pin.needed_by() for pin in pins):
+        return False
+    if requests and not pins:
+        return False
+    return all(pin.fits(request) for pin in pins for request in [*requests, *bounds])
+
+
+def unwanted(needs: Named, pinned: Named) -> list[str]:
+    """Return the pins that no line of the .in file asks for, and no package that is asked for."""
+    wanted, found = set(needs), set(needs)
+    while found:
+        found = {
+            name
+            for name in pinned.keys() - wanted
+            if any(pin.needed_by() & wanted and "-r " not in pin.via for pin in pinned[name])
+        }
+        wanted |= found
+    surplus = sorted(pinned.keys() - wanted)
+    first = [n for n in surplus if any("-r " in p.via or not p.needed_by() for p in pinned[n])]
+    return first or surplus
+
+
+def check_both(run: Named, dev: Named) -> Iterator[str]:
+    """Compare the two locks, because pip and uv accept a file if either has its hash."""
+    for name in sorted(run.keys() & dev.keys()):
+        hashes = {pin.version: pin.hashes for pin in run[name]}
+        for pin in dev[name]:
+            if pin.version not in hashes:
+                has = " and ".join(other.text for other in run[name])
+                yield (
+                    f"requirements.txt has {bare(has)}, and dev-requirements.txt has"
+                    f" {bare(pin.text)}: run `make lock`, with the line `-c requirements.txt`"
+                    " in dev-requirements.in."
+                )
+            elif pin.hashes and hashes[pin.version] and pin.hashes != hashes[pin.version]:
+                both = "requirements.txt and dev-requirements.txt"
+                yield f"{both} have different hashes for {name}: run `make lock`."
+
+
+def sources_of(source: str, *options: str) -> list[str]:
+    """Return an .in file and those that its lines with -r, or other options, name."""
+    names = [source]
+    for name in names:
+        for entry in entries(name):
+            include = INCLUDE.match(entry.text)
+            if include and include[1] in (options or ("-r", "--requirement")):
+                if (other := included(name, include[2])) not in [*names, *LOCKS]:
+                    names.append(other)
+    return names
+
+
+def included(name: str, other: str) -> str:
+    return os.path.normpath(Path(name).parent / other)
+
+
+def asked(source: str) -> tuple[list[Entry], list[Entry]]:
+    """Return the requirements of an .in file and of those that it includes, and its constraints."""
+    needs = sources_of(source)
+    limits = sources_of(source, "-r", "--requirement", "-c", "--constraint")[len(needs) :]
+    parts = [
+        [e for name in names for e in entries(name) if e.requirement] for names in (needs, limits)
+    ]
+    return parts[0], parts[1]
+
+
+def entries(name: str) -> list[Entry]:
+    text = read(name)
+    found: list[Entry] = []
+    for line in re.finditer(r"(?:.*\\\n)*.+", text):
+        body, *comments = re.split(r"(?:^|\s)#", line[0].replace("\\\n", " "), maxsplit=1)
+        hashes = set(re.findall(rf"\s--hash[= ]({HASH})", body))
+        if body := re.sub(rf"\s--hash[= ]{HASH}", "", body).strip():
+            try:
+                requirement = Requirement(body)
+            except InvalidRequirement:
+                requirement = None
+            where = f"{name}, line {text.count(chr(10), 0, line.start()) + 1},"
+            found.append(Entry(where, body, requirement, hashes, " ".join(comments)))
+        elif found:
+            found[-1] = found[-1]._replace(via=" ".join([found[-1].via, *comments]))
+    return found
+
+
+def by_name(found: Iterable[Entry]) -> Named:
+    named: Named = {}
+    for entry in found:
+        if entry.requirement:
+            named.setdefault(canonicalize_name(entry.requirement.name), []).append(entry)
+    return named
+
+
+def environments(requires: SpecifierSet) -> Iterator[dict[str, str]]:
+    """Yield what markers see in the places that a lock is for."""
+    for version in (f"3.{minor}" for minor in range(50)):
+        python = CPYTHON | {"python_version": version, "python_full_version": f"{version}.0"}
+        if requires.contains(f"{version}.0"):
+            yield from (python | dict(zip(MARKERS, system, strict=True)) for system in SYSTEMS)
+
+
+def few(names: list[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - 8} more" if len(names) > 9 else ""
+    return ", ".join(names[: 8 if more else 9]) + more
+
+
+def bare(text: str) -> str:
+    """Return a text, such as a URL, without the user names and passwords of its URLs."""
+    return LOGIN.sub(r"://\1", text).rstrip("/")
+
+
+def load(path: Path) -> dict:
+    """Return the tables of a TOML file."""
+    try:
+        return tomllib.loads(read(path))
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"{path.name} cannot be read ({error}): mend it by hand.") from None
+
+
+def pyproject() -> Path:
+    """Return the pyproject.toml of this folder, or of the nearest folder above that has one."""
+    here = Path.cwd()
+    found = (folder / "pyproject.toml" for folder in (here, *here.parents))
+    return next(filter(Path.exists, found), Path("pyproject.toml"))
+
+
+def read(name: str | Path) -> str:
+    """Return the text of a file, or nothing where there is none."""
+    path = Path(name)
+    try:
+        return path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+    except UnicodeDecodeError:
+        raise Problem(f"{path.name} is not UTF-8: save it as UTF-8.") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""JupyterLab of `make up` in a real Chromium, as a person sees it."""
+
+import shutil
+import time
+
+import pytest
+
+from tests.image.test_notebook_server import server  # noqa: F401
+from tests.support import NOTEBOOK
+
+
+@pytest.fixture
+def page():
+    """A window of Debian's Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("NOT TESTED: JupyterLab in a browser, because there is no chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser.new_page(viewport={"width": 1300, "height": 900})
+        browser.close()
+
+
+def test_a_person_runs_restarts_and_saves_the_quickstart(server, page):  # noqa: F811
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    link = server("up").stdout.splitlines()[-1]
+    page.goto(link.replace("/lab?", f"/lab/tree/{NOTEBOOK}?"))
+    page.get_by_role("menuitem", name="Run", exact=True).click(timeout=90_000)
+    page.get_by_text("Run All Cells", exact=True).click()
+    plot = page.locator(".jp-OutputArea img")
+    plot.wait_for(timeout=120_000)
+    natural, shown = plot.evaluate("image => [image.naturalWidth, image.width]")
+    assert natural > 1.5 * shown, "the figure is not sharp"
+    assert page.get_by_text("Pinbook test", exact=False).count(), "the kernel has another name"
+    assert page.get_by_text("Jupyter news").count() == 0
+    assert [url for url in asked if url.startswith("http") and "//127.0.0.1:" not in url] == []
+
+    # What was typed before a restart is saved after it, from the same tab.
+    page.locator(".jp-Cell").last.click()
+    for key in ("Escape", "b", "Enter"):
+        page.keyboard.press(key)
+    page.keyboard.type("typed = 'before'")
+    server("down")
+    server("up")
+    notebook = server.folder / NOTEBOOK
+    end = time.monotonic() + 90
+    while "typed = 'before'" not in notebook.read_text():
+        assert time.monotonic() < end, "the tab cannot save after a restart"
+        page.keyboard.press("Control+s")
+        page.wait_for_timeout(2000)
+    assert "image/png" in notebook.read_text()
+    assert notebook.stat().st_uid == 4321
