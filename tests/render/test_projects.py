@@ -100,10 +100,16 @@ def combinations(everything: bool) -> list[dict]:
         defaults = {name: QUESTIONS[name]["default"] for name in names}
         return asked(defaults | dict(zip(names, row, strict=False)))
 
-    if everything:
-        rows = filter(possible, itertools.product(*values.values()))
-    else:
-        rows = AllPairs(list(values.values()), filter_func=possible)
+    def pairs_of(row) -> set:
+        return set(itertools.combinations(enumerate(row), 2))
+
+    rows = all_rows = [row for row in itertools.product(*values.values()) if possible(row)]
+    if not everything:
+        rows = list(AllPairs(list(values.values()), filter_func=possible))
+        # AllPairs loses a pair where a question is not always asked.
+        for row in all_rows:
+            if not pairs_of(row) <= set().union(*map(pairs_of, rows)):
+                rows.append(row)
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
