@@ -29,7 +29,7 @@ RULES = {
     "key file": r"^[\w.*-]+:(?:\d{4,5}|\*):[^:\s]+:[^:\s]+:(?P<password>\S+)$|^Private-MAC:[ ](?P<key>\w+)",
 }
 # Without quotes, a value is a variable in code and a word in prose, unless it looks random.
-CODE = ".py .pyi .ipynb .md .rst .html .css .js .ts .r .jl .java .go .rs .c .h .cpp".split()
+CODE = re.compile(r"(?i)\.(py|pyi|ipynb|md|rst|html|css|js|ts|r|jl|java|go|rs|c|h|cpp)$")
 HARMLESS = r"""(?ix)^(?:\$[a-z({]|%\(|[<{])|your|example|change|placeholder|dummy|fake|\.\.\.|xxx|^.{0,6}$
     |^(?:test|user|admin|passwo?r?d|secret|[_-]|\d)+!?$|^[.~/]*(?:[a-z]+|\d+)(?:[-_./:@]+(?:[a-z]+|\d+))*$"""
 
@@ -47,7 +47,10 @@ def secrets(text: str, code: bool) -> list[tuple[str, str]]:
     for kind, pattern in RULES.items():
         for match in re.finditer(pattern, text, re.VERBOSE | re.MULTILINE):
             value, name = match[match.lastgroup or 0], match.groupdict().get("name", "secret")
-            weak = re.fullmatch(PASSWORD, name) and match.lastgroup in ("password", "" if code else "value")
+            weak = re.fullmatch(PASSWORD, name) and match.lastgroup in (
+                "password",
+                "" if code else "value",
+            )
             if is_random(value) or (weak and not re.search(HARMLESS, value)):
                 found.append((kind, value))
     return found
@@ -58,8 +61,12 @@ def parts(path: str) -> dict[str, str]:
     text = re.sub(r"[A-Za-z0-9+/]{400,}", "IMAGE", Path(path).read_text("utf-8", "replace"))
     with suppress(ValueError, KeyError, TypeError, RecursionError):
         cells = json.loads(text)["cells"]
-        found = {f"cell {number}, ": "".join(cell["source"]) for number, cell in enumerate(cells, 1)}
-        return found | {"outputs, ": json.dumps([[c["metadata"], c.get("outputs")] for c in cells], indent=0)}
+        found = {
+            f"cell {number}, ": "".join(cell["source"]) for number, cell in enumerate(cells, 1)
+        }
+        return found | {
+            "outputs, ": json.dumps([[c["metadata"], c.get("outputs")] for c in cells], indent=0)
+        }
     return {"": text}
 
 
@@ -70,7 +77,7 @@ def main() -> int:
     found: dict[str, str] = {}
     for path in [path for path in sys.argv[1:] if not any(map(Path(path).match, allow))]:
         for where, text in parts(path).items():
-            for kind, value in secrets(text, Path(path).suffix.lower() in CODE):
+            for kind, value in secrets(text, bool(CODE.search(path))):
                 row = text[: text.find(value)].count("\n")
                 line = text.split("\n")[row].strip()
                 code = hashlib.sha256(line.encode("utf-8", "replace")).hexdigest()[:12]
@@ -78,7 +85,9 @@ def main() -> int:
                     found.setdefault(f"{path}: {where}line {row + 1}", f"{kind} ({code})")
     if found:
         print(*map(": ".join, found.items()), sep="\n")
-        print("No secret? Add the code in brackets to `allow` of [tool.findsecrets] in pyproject.toml.")
+        print(
+            "No secret? Add the code in brackets to `allow` of [tool.findsecrets] in pyproject.toml."
+        )
     return int(bool(found))
 
 

@@ -62,7 +62,9 @@ def repair(notebook: dict) -> dict:
     has_ids = notebook.get("nbformat_minor") in range(5, 1000)
     for number, cell in enumerate(notebook["cells"], 1):
         lines = cell.get("source")
-        if isinstance(lines, list) and any(str(line).splitlines() == [str(line)] for line in lines[:-1]):
+        if isinstance(lines, list) and any(
+            str(line).splitlines() == [str(line)] for line in lines[:-1]
+        ):
             if any(len(str(line)) > 1 for line in lines):
                 raise Problem(
                     f"the lines of cell {number} run together: end each but the last in \\n"
