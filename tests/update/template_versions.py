@@ -35,14 +35,17 @@ def release(template: Path, version: str) -> None:
 
 
 def sources(template: Path) -> dict[str, Path]:
-    """The files of the template by the path that they have in a project."""
-    found = {}
-    for source in (template / "template").rglob("*"):
+    """The files of the template by the path that they have in a project.
+
+    Of a program that each kind of lock has in its own way, this is the one of the default kind.
+    """
+    found: dict[str, Path] = {}
+    for source in sorted((template / "template").rglob("*")):
         if source.is_file():
             path = source.relative_to(template / "template").as_posix().removesuffix(".jinja")
             path = re.sub(r"{% if .+? %}(.+?){% endif %}", r"\1", path)
             path = path.replace("{{ _copier_conf.answers_file }}", ANSWERS)
-            found[path] = source
+            found.setdefault(path, source)
     return found
 
 
