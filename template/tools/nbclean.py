@@ -239,7 +239,7 @@ def cells_by_code(notebook: dict) -> Iterator[tuple[tuple, set[str], dict]]:
         try:
             lines = ast.parse(python).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            lines = [ast.Constant(re.sub(r"\s+", " ", text).strip())]
+            lines = [ast.Expr(ast.Constant(re.sub(r"\s+", " ", text).strip()))]
         for line in [line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)]:
             imports |= {f"{getattr(line, 'module', '')} {ast.dump(name)}" for name in line.names}
             lines.remove(line)

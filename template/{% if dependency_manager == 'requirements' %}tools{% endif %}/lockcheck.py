@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 if not find_spec("packaging") and (pip := find_spec("pip")) and pip.origin:
     # pip brings a copy, which will do as long as the package is not installed.
@@ -80,7 +80,7 @@ class Entry(NamedTuple):
 
     where: str
     text: str
-    requirement: Requirement | None
+    requirement: Any  # a Requirement, or nothing where the text is none
     hashes: set[str]
     via: str
 
@@ -384,8 +384,9 @@ def sources_of(source: str, *options: str) -> list[str]:
     names = [source]
     for name in names:
         for entry in entries(name):
-            include = INCLUDE.match(entry.text)
-            other = included(name, include[2]) if include else name
+            if not (include := INCLUDE.match(entry.text)):
+                continue
+            other = included(name, include[2])
             if other not in [*names, *LOCKS] and include[1] in (options or ("-r", "--requirement")):
                 names.append(other)
     return names

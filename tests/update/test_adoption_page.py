@@ -82,7 +82,11 @@ KINDS = {
     ),
     "flat scripts": ({"train.py": SCRIPT, "data/owls.csv": "owl\n", "Dockerfile": "FROM x\n"}, SIX),
     "flat package": (
-        {"setup.py": "import setuptools\n", "owls/__init__.py": SCRIPT, "owls/net.py": SCRIPT},
+        {
+            "setup.py": "import setuptools\n\nsetuptools.setup()\n",
+            "owls/__init__.py": SCRIPT,
+            "owls/net.py": SCRIPT,
+        },
         SIX,
     ),
     "Kaggle": (
