@@ -178,10 +178,10 @@ def run_hashed(*command: str | Path) -> None:
         # The first time, uv has shown its progress. With 2 it says that no index answers.
         again = run_quietly(*command) if error.returncode == 1 else None
         if again and (names := set(re.findall(r"Hash mismatch for `([\w.-]+)", again.stderr))):
-            names = " ".join(sorted(names))
+            packages = " ".join(sorted(names))
             raise Problem(
-                f"The lock has other hashes than the files of {names}. If somebody has edited it, run"
-                f' `make upgrade PACKAGES="{names}"`; if not, do not trust these files.'
+                f"The lock has other hashes than the files of {packages}. If somebody has edited it, run"
+                f' `make upgrade PACKAGES="{packages}"`; if not, do not trust these files.'
             ) from None
         raise
 
@@ -288,7 +288,7 @@ def refuse_incomplete(wheels: Path, asked: Path) -> None:
     text = re.sub(r"(?m)^\s*(-r|-c|--requirement\b|--constraint\b).*", "", read("requirements.in"))
     asked.write_text(re.sub(r" *@ *[^ ;\n]*", "", text), encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-    options = ["--no-index", "--find-links", wheels, "--requirement", asked]
+    options = ["--no-index", f"--find-links={wheels}", f"--requirement={asked}"]
     # A pip.conf may hold more than the network, such as constraints.
     if not succeeds(*pip, *options, env=os.environ | {"PIP_CONFIG_FILE": os.devnull}):
         raise Problem("requirements.txt does not fit requirements.in: run `make lock`.")
@@ -358,17 +358,24 @@ def install_uv() -> str:
     with tempfile.TemporaryDirectory() as folder:
         requirement = Path(folder, "uv.txt")
         requirement.write_text(pin, encoding="utf-8")
-        options = ["--quiet", "--require-hashes", "--no-deps", "-r", requirement]
+        options = ["--quiet", "--require-hashes", "--no-deps", f"--requirement={requirement}"]
         wheels = ["--no-index", f"--find-links={WHEELS.parent.absolute()}"]
         # The wheels in wheels/ can be those of another system.
-        places = [wheels, []] if WHEELS.exists() else [[]]
-        old_uv = ["uv", "pip", "install", "--python", VENV_PYTHON.absolute(), *options]
+        places: list[list[str]] = [wheels, []] if WHEELS.exists() else [[]]
+        old_uv = ["uv", "pip", "install", f"--python={VENV_PYTHON.absolute()}", *options]
         # It may not understand our pyproject.toml, where an index can stand.
         tries = [(place, cwd) for place in places for cwd in (None, folder)]
         there = shutil.which("uv")
         if not (there and any(succeeds(*old_uv, *place, cwd=cwd) for place, cwd in tries)):
             output(VENV_PYTHON, "-m", "ensurepip")
-            pip = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *options]
+            pip = [
+                str(VENV_PYTHON),
+                "-m",
+                "pip",
+                "install",
+                "--disable-pip-version-check",
+                *options,
+            ]
             if not any(succeeds(*pip, *place) for place in places[:-1]):
                 # pip reads its own settings, and gets those that only uv has been told.
                 told = [(f"PIP_{n.upper().replace('-', '_')}", uv) for n, uv in UV_NAMES.items()]
@@ -561,8 +568,15 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
 def run_quietly(
     *command: str | Path, env: dict[str, str] | None = None, cwd: str | None = None
 ) -> subprocess.CompletedProcess:
-    options = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
-    return subprocess.run(command, check=False, env=env or environment(), cwd=cwd, **options)
+    return subprocess.run(
+        command,
+        check=False,
+        env=env or environment(),
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 def succeeds(*command: str | Path, **options) -> bool:
@@ -598,7 +612,8 @@ def pip_settings() -> dict[str, str]:
         return {}
     home, data = Path.home(), os.environ.get("APPDATA", "nowhere")
     config = os.environ.get("XDG_CONFIG_HOME") or home / ".config"
-    files = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", home / ".pip/pip.conf"]
+    files: list[str | Path] = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf"]
+    files.append(home / ".pip/pip.conf")
     files += [Path(config, "pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
     files += [Path(data, "pip/pip.ini"), Path(sys.prefix, "pip.conf"), own]
     parser = configparser.RawConfigParser(strict=False)
