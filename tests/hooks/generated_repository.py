@@ -23,7 +23,8 @@ def managers() -> list:
 
 
 def text_cell(text: str) -> dict:
-    return {"cell_type": "markdown", "id": text, "metadata": {}, "source": [text]}
+    name = re.sub(r"[^a-zA-Z0-9]", "-", text)[:64]
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": [text]}
 
 
 def outputs(notebook: dict) -> list[dict]:

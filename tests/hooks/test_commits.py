@@ -151,7 +151,7 @@ def test_thirty_notebooks_are_cleaned_by_one_commit(repository):
     repository.git("add", "--update")
     repository.commit()
     assert not repository.commits_with_outputs()
-    assert repository.in_commit(names[-1])["cells"][-1]["id"] == names[-1]
+    assert repository.in_commit(names[-1])["cells"][-1]["source"] == [names[-1]]
 
 
 def test_a_damaged_notebook_stops_the_commit(repository):
