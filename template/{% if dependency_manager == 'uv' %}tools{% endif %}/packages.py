@@ -84,7 +84,7 @@ def main() -> None:
     if not root.is_dir():
         parser.error(f"--root {root}: there is no such folder")
     os.chdir(root)
-    # So that `lock` brings back what was there, as it does after Ctrl-C.
+    # SIGTERM ends like Ctrl-C, because `lock` then brings back what was there.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         globals()[name](*args.values())
@@ -349,6 +349,17 @@ def need_uv() -> str:
     raise Problem("There is no uv: run `make setup`.")
 
 
+def install_with_pip(options: list[str], places: list[list[str]]) -> None:
+    """Install from the first place that has it; the last one is the index, whose errors are shown."""
+    output(VENV_PYTHON, "-m", "ensurepip")
+    command = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *options]
+    if not any(succeeds(*command, *place) for place in places[:-1]):
+        # pip reads its own settings, and gets those that only uv has been told.
+        told = [(f"PIP_{name.upper().replace('-', '_')}", uv) for name, uv in UV_NAMES.items()]
+        env = environment()
+        run(*command, env=env | {name: env[uv] for name, uv in told if uv in env})
+
+
 def install_uv() -> str:
     """Install the locked uv into .venv, with an older one or with pip, and return its path."""
     pin = uv_pin()
@@ -366,24 +377,11 @@ def install_uv() -> str:
         # The wheels in wheels/ can be those of another system.
         places: list[list[str]] = [wheels, []] if WHEELS.exists() else [[]]
         old_uv = ["uv", "pip", "install", f"--python={VENV_PYTHON.absolute()}", *options]
-        # It may not understand our pyproject.toml, where an index can stand.
+        # An old uv may not understand our pyproject.toml, where an index can stand.
         tries = [(place, cwd) for place in places for cwd in (None, folder)]
         there = shutil.which("uv")
         if not (there and any(succeeds(*old_uv, *place, cwd=cwd) for place, cwd in tries)):
-            output(VENV_PYTHON, "-m", "ensurepip")
-            pip = [
-                str(VENV_PYTHON),
-                "-m",
-                "pip",
-                "install",
-                "--disable-pip-version-check",
-                *options,
-            ]
-            if not any(succeeds(*pip, *place) for place in places[:-1]):
-                # pip reads its own settings, and gets those that only uv has been told.
-                told = [(f"PIP_{n.upper().replace('-', '_')}", uv) for n, uv in UV_NAMES.items()]
-                env = environment()
-                run(*pip, env=env | {name: env[uv] for name, uv in told if uv in env})
+            install_with_pip(options, places)
     if uv := find_uv():
         return uv
     raise Problem(
