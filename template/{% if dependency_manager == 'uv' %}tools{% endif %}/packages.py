@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import functools
 import hashlib
 import os
 import re
@@ -195,6 +196,15 @@ def run_hashed(*command: str | Path) -> None:
         raise
 
 
+def fit_entry(version: str, digest: str, entry: re.Match) -> str:
+    """Return an entry of a lock by version, with the hash of the wheel where only a source has one."""
+    lines = f"{entry[1]}=={version}{entry[2]}"
+    hashes = re.findall(r"--hash=sha256:(\w{64})", lines)
+    if len(hashes) == 1 and ".whl" not in entry[0].split("\\")[0]:
+        return lines.replace(hashes[0], digest)
+    return lines
+
+
 def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
     """Write a lock for wheels/: what was built there has another hash, and nothing an address.
 
@@ -212,17 +222,10 @@ def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
         for digest, name, version in wheels:
             start = rf"^({name.replace('_', '[-_.]')}(?:\[[^]]*])?)"
             entry = rf"(?mi){start}(?:=={re.escape(version)}(?=[ ;])| @ \S+)(.*\n(?: .*\n)*)"
-            if found := re.search(entry, text):
-                lines = f"{found[1]}=={version}{found[2]}"
-                hashes = re.findall(r"--hash=sha256:(\w{64})", lines)
-                if (
-                    digest not in hashes
-                    and len(hashes) == 1
-                    and ".whl" not in found[0].split("\\")[0]
-                ):
-                    lines = lines.replace(hashes[0], digest)
-                    built.append(name)
-                text = text.replace(found[0], lines)
+            fitted = re.sub(entry, functools.partial(fit_entry, version, digest), text)
+            if digest in fitted and digest not in text:
+                built.append(name)
+            text = fitted
         adapted.append(folder / f"wheels-{file.name}")
         adapted[-1].write_text(text, encoding="utf-8")
     return adapted, ", ".join(sorted(set(built)))

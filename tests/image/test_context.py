@@ -67,7 +67,14 @@ def test_planted_files_never_reach_the_context(clone, either_project, make, tmp_
     code = {f"{package}/{n}" for n in ("__init__.py", "__main__.py", "seasons.py", "table.csv")}
     tools = {
         f"docker/{n}"
-        for n in ("apt-install", "build", "find-libdeps", "install-wheels", "wait-for-port")
+        for n in (
+            "apt-install",
+            "build",
+            "find-libdeps",
+            "install-wheels",
+            "notebook",
+            "wait-for-port",
+        )
     }
     assert arrived == code | tools | {
         "pyproject.toml",
