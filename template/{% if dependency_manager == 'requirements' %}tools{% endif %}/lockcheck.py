@@ -256,7 +256,7 @@ def check_locks() -> Iterator[str]:
         pins.append(by_name(entry for entry in locked if entry.version))
         yield from check_lines(lock, locked, addresses)
         yield from check_pins(source, lock, pins[-1], requires)
-    yield from check_both(*pins)
+    yield from check_both(*pins, requires)
 
 
 def check_python(requires: SpecifierSet) -> Iterator[str]:
@@ -362,19 +362,25 @@ def unwanted(needs: Named, pinned: Named) -> list[str]:
     return first or surplus
 
 
-def check_both(run: Named, dev: Named) -> Iterator[str]:
+def check_both(run: Named, dev: Named, requires: SpecifierSet) -> Iterator[str]:
     """Compare the two locks, because pip and uv accept a file if either has its hash."""
+    places = list(environments(requires))
     for name in sorted(run.keys() & dev.keys()):
-        hashes = {pin.version: pin.hashes for pin in run[name]}
         for pin in dev[name]:
-            if pin.version not in hashes:
-                has = " and ".join(other.text for other in run[name])
+            others = [
+                other
+                for other in run[name]
+                if any(other.applies(place) and pin.applies(place) for place in places)
+            ]
+            hashes = {other.version: other.hashes for other in others}
+            if others and pin.version not in hashes:
+                has = " and ".join(other.text for other in others)
                 yield (
                     f"requirements.txt has {bare(has)}, and dev-requirements.txt has"
                     f" {bare(pin.text)}: run `make lock`, with the line `-c requirements.txt`"
                     " in dev-requirements.in."
                 )
-            elif pin.hashes and hashes[pin.version] and pin.hashes != hashes[pin.version]:
+            elif pin.hashes and hashes.get(pin.version) and pin.hashes != hashes[pin.version]:
                 both = "requirements.txt and dev-requirements.txt"
                 yield f"{both} have different hashes for {name}: run `make lock`."
 
