@@ -134,7 +134,7 @@ def test_a_missing_library_stops_the_build_with_its_name(clone, small_project, m
     project = clone(small_project)
     dockerfile = (project / "Dockerfile").read_text()
     # Take away what the base image has, as a leaner base would.
-    step = "COPY --chmod=755 docker/find-libdeps docker/wait-for-port /usr/local/bin/\n"
+    step = "COPY docker/find-libdeps docker/wait-for-port /usr/local/bin/\n"
     assert dockerfile.count(step) == 1
     (project / "Dockerfile").write_text(
         dockerfile.replace(step, step + "RUN rm /usr/lib/*/libstdc++.so.6* && ldconfig\n")
