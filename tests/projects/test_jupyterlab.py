@@ -3,8 +3,11 @@
 import json
 import os
 import re
+import socket
 import subprocess
+import time
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -45,8 +48,21 @@ def lab(projects, tmp_path_factory):
         text=True,
         process_group=0,
     ) as server:
-        yield next(found[0] for line in server.stderr if (found := ADDRESS.search(line)))
+        address = next(found[0] for line in server.stderr if (found := ADDRESS.search(line)))
+        wait_for(address)
+        yield address
         os.killpg(server.pid, 15)
+
+
+def wait_for(address: str) -> None:
+    """Wait until the server listens, because it prints its address a little earlier."""
+    url = urlsplit(address)
+    for _ in range(60):
+        try:
+            return socket.create_connection((url.hostname, url.port), timeout=5).close()
+        except ConnectionRefusedError:
+            time.sleep(0.5)
+    raise TimeoutError(address)
 
 
 def get(lab: str, path: str) -> str:
