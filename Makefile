@@ -45,7 +45,7 @@ lock: .venv/ready ## Make this repository's locks fit their .in files again
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)
-	@locks/relock $(if $(UPGRADE),upgrade,lock)
+	@BIN=$(BIN) locks/relock $(if $(UPGRADE),upgrade,lock)
 
 .PHONY: hooks
 hooks: .venv/ready ## Make this repository's hooks of those that projects get, and keep its own

@@ -414,8 +414,10 @@ REASONS = {
         "-r /home/ada/more.in",
     ),
     "has a URL without a name: write `NAME @ URL`.": (ARCHIVE,),
-    "other packages come from there, too: name the file, `NAME @ URL`, or, for PyTorch, write tor": (
+    "would take other packages from PyTorch's index, too: ask for torch as https://github.com/pinbook": (
         "--extra-index-url https://download.pytorch.org/whl/cpu",
+    ),
+    "lets other packages come from there, too: name the file, `NAME @ URL`.": (
         "--extra-index-url=https://example.org/simple",
         "torch==2.3.0 ; sys_platform != 'darwin' --extra-index-url https://example.org/simple",
         "-f wheels",

@@ -1,6 +1,7 @@
 """The names that a project may not take, compared with real interpreters, packages and folders."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -93,7 +94,9 @@ def test_a_package_may_not_hide_one_of_other_systems(platform, names, tmp_path):
     (tmp_path / "requirements.txt").write_text("\n".join(sorted(entries)))
     options = ["--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.12"]
     options += [f"--python-platform={platform}", f"--target={tmp_path / 'target'}"]
-    run(BIN / "uv", "pip", "install", *options, "-r", tmp_path / "requirements.txt")
+    # torch has no wheels for an older macOS.
+    env = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
+    run(BIN / "uv", "pip", "install", *options, "-r", tmp_path / "requirements.txt", env=env)
     code = f"import sys; sys.path[:] = [{str(tmp_path / 'target')!r}, *sys.path]\n{LIST_PACKAGES}"
     missing = missing_names(run(sys.executable, "-I", "-S", "-c", code).stdout, names)
     assert not missing, f"add to import_names in includes/names.jinja: {' '.join(missing)}"
