@@ -422,6 +422,8 @@ def test_a_lock_may_have_an_older_uv_than_the_machine(public, tmp_path, monkeypa
     for _ in range(2):  # The second time, it is in .venv.
         public.run("install")
         assert public.installed() == {"uv": OLD_UV}
+    # What is installed already would need no uv.
+    shutil.rmtree(public.folder / ".venv")
     monkeypatch.setenv("PATH", str(tmp_path))
     last = sentences(public.run("install", python=BASE_PYTHON, fails=True))[-1]
     assert last.startswith("The uv of the lock is older than")
