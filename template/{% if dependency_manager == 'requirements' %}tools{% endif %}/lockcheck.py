@@ -256,7 +256,7 @@ def check_locks() -> Iterator[str]:
         pins.append(by_name(entry for entry in locked if entry.version))
         yield from check_lines(lock, locked, addresses)
         yield from check_pins(source, lock, pins[-1], requires)
-    yield from check_both(*pins, requires)
+    yield from check_both(pins[0], pins[1], requires)
 
 
 def check_python(requires: SpecifierSet) -> Iterator[str]:
