@@ -28,6 +28,7 @@ RULES = {
     "private key": r"(?P<password>-----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY)",
     "key file": r"^[\w.*-]+:(?:\d{4,5}|\*):[^:\s]+:[^:\s]+:(?P<password>\S+)$|^Private-MAC:[ ](?P<key>\w+)",
 }
+DETECTORS = [rule() for rule in detectors().values() if not rule.__name__.endswith(GUESSES)]
 # Without quotes, a value is a variable in code and a word in prose, unless it looks random.
 CODE = re.compile(r"(?i)\.(py|pyi|ipynb|md|rst|html|css|js|ts|r|jl|java|go|rs|c|h|cpp)$")
 HARMLESS = r"""(?ix)^(?:\$[a-z({]|%\(|[<{])|your|example|change|placeholder|dummy|fake|\.\.\.|xxx|^.{0,6}$
@@ -42,15 +43,12 @@ def is_random(value: str) -> bool:
 
 def secrets(text: str, code: bool) -> list[tuple[str, str]]:
     """Return the kind and the value of whatever looks like a secret in a text."""
-    known = [rule() for rule in detectors().values() if not rule.__name__.endswith(GUESSES)]
-    found = [(rule.secret_type, value) for rule in known for value in rule.analyze_string(text)]
+    found = [(rule.secret_type, value) for rule in DETECTORS for value in rule.analyze_string(text)]
+    weak_groups = ["password"] if code else ["password", "value"]
     for kind, pattern in RULES.items():
         for match in re.finditer(pattern, text, re.VERBOSE | re.MULTILINE):
             value, name = match[match.lastgroup or 0], match.groupdict().get("name", "secret")
-            weak = re.fullmatch(PASSWORD, name) and match.lastgroup in (
-                "password",
-                "" if code else "value",
-            )
+            weak = re.fullmatch(PASSWORD, name) and match.lastgroup in weak_groups
             if is_random(value) or (weak and not re.search(HARMLESS, value)):
                 found.append((kind, value))
     return found

@@ -83,7 +83,7 @@ def repair(notebook: dict) -> dict:
 
 @functools.cache
 def removed_keys() -> tuple[str, ...]:
-    """Return the keys that [tool.nbclean] removes besides outputs and counts. Raises Problem."""
+    """Return the keys that [tool.nbclean] removes in addition to outputs and counts. Raises Problem."""
     import tomllib
 
     try:

@@ -36,7 +36,7 @@ OVERRIDES |= {"core.fsmonitor": "false", "safe.bareRepository": "explicit"}
 UNDO = "`git restore --staged --worktree .`, then `git clean --interactive -d` for added files"
 NEXT = """
 Look at it:  git diff --staged
-Keep it:     {mend}git commit --message 'Update to {version} of the template'
+Keep it:     {steps}git commit --message 'Update to {version} of the template'
 Undo it:     git restore --staged --worktree .
 If it touches versions or hooks, `make setup` then brings .venv up to date."""
 
@@ -233,9 +233,9 @@ def update(clone: Clone, args: argparse.Namespace) -> None:
     print(without_passwords(clone.diff("--stat", "--summary", *["--patch"] * args.check)))
     if conflicts := sorted(clone.changed(MARKERS) | clone.changed("--", "*.rej")):
         print("You and the template have changed the same lines in:", *conflicts)
-    mend = "edit the files above, `git add` them, then: " if conflicts else ""
+    steps = "edit the files above, `git add` them, then: " if conflicts else ""
     later = "Nothing is written yet: `make update` does it."
-    print(later if args.check else NEXT.format(mend=mend, version=now["_commit"]))
+    print(later if args.check else NEXT.format(steps=steps, version=now["_commit"]))
     sys.exit(3 if conflicts else 0)
 
 

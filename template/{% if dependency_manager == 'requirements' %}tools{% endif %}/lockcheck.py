@@ -2,7 +2,7 @@
 
     python tools/lockcheck.py [--root FOLDER]
 
-Nothing is written. Each failure is one sentence on standard error, with what mends it.
+Nothing is written. Each failure is one sentence on standard error, with what to do about it.
 
 Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
 """
@@ -72,7 +72,7 @@ CPYTHON = {"implementation_name": "cpython", "platform_python_implementation": "
 
 
 class Problem(Exception):
-    """A sentence that says what is wrong, and what mends it."""
+    """A sentence that says what is wrong, and what to do about it."""
 
 
 class Entry(NamedTuple):
@@ -146,7 +146,7 @@ def check_files(may_be_missing: bool) -> Iterator[str]:
     for name in ("pyproject.toml", *LOCKS.values(), *LOCKS):
         path = pyproject() if name == "pyproject.toml" else Path(name)
         whole = f"bring it back with `git checkout HEAD {name}`"
-        mend = (
+        remedy = (
             f"{whole}, then run `make lock`" if name in LOCKS else "edit it, then run `make lock`"
         )
         try:
@@ -156,13 +156,13 @@ def check_files(may_be_missing: bool) -> Iterator[str]:
         except Problem as problem:
             yield str(problem)
         except InvalidSpecifier as error:
-            yield f"pyproject.toml cannot be read ({error}): mend it by hand."
+            yield f"pyproject.toml cannot be read ({error}): correct it by hand."
         else:
             if not path.is_file() and not (may_be_missing and name in LOCKS):
-                anew = ", or make it anew with `make lock`" if name in LOCKS else ""
-                yield f"{name} is missing: {whole}{anew}."
+                create = ", or create it with `make lock`" if name in LOCKS else ""
+                yield f"{name} is missing: {whole}{create}."
             elif MERGE_MARKERS.search(text):
-                yield f"{name} has merge markers: {mend}."
+                yield f"{name} has merge markers: {remedy}."
 
 
 def check_sources() -> Iterator[str]:
@@ -207,7 +207,7 @@ def refused(entry: Entry) -> str:
         if re.match(r"[/~]|\w:", include[2]):
             return f"names a file of one machine, {other}: bring it into the project"
         there = other in LOCKS or Path(other).is_file()
-        return "" if there else f"names {other}, which is missing: mend that line"
+        return "" if there else f"names {other}, which is missing: correct that line"
     known = entry.requirement or entry.text.startswith("-")
     return "" if known else "is no requirement: write it like `NAME >=1.2`"
 
@@ -367,11 +367,8 @@ def check_both(run: Named, dev: Named, requires: SpecifierSet) -> Iterator[str]:
     places = list(environments(requires))
     for name in sorted(run.keys() & dev.keys()):
         for pin in dev[name]:
-            others = [
-                other
-                for other in run[name]
-                if any(other.applies(place) and pin.applies(place) for place in places)
-            ]
+            common = [place for place in places if pin.applies(place)]
+            others = [other for other in run[name] if any(map(other.applies, common))]
             hashes = {other.version: other.hashes for other in others}
             if others and pin.version not in hashes:
                 has = " and ".join(other.text for other in others)
@@ -463,7 +460,7 @@ def load(path: Path) -> dict:
     try:
         return tomllib.loads(read(path))
     except tomllib.TOMLDecodeError as error:
-        raise Problem(f"{path.name} cannot be read ({error}): mend it by hand.") from None
+        raise Problem(f"{path.name} cannot be read ({error}): correct it by hand.") from None
 
 
 def pyproject() -> Path:

@@ -128,7 +128,7 @@ def install(version: str) -> None:
         if venv_version() != python_version(python):
             create_venv(python)
     uv = find_uv() or install_uv()
-    check()  # `make lock`, which mends it, needs what has been made up to here.
+    check()  # `make lock`, which repairs it, needs what has been made up to here.
     with tempfile.TemporaryDirectory() as folder:
         install_locked(uv, Path(folder))
     STATE.write_text(state(), encoding="utf-8")
@@ -399,7 +399,7 @@ def uv_pin() -> str:
 def lock(*options: str) -> None:
     """Make the lock, for all platforms and all Pythons that requires-python admits.
 
-    Either all of its files are renewed or none is: where a resolution fails, uv says why.
+    Either all of its files are replaced or none is: where a resolution fails, uv says why.
     """
     uv = need_uv()
     check(sources_only=True)

@@ -3,7 +3,7 @@
     python tools/lockcheck.py [--root FOLDER]
 
 uv says whether the lock fits pyproject.toml; the rest is what uv accepts and this project does not.
-Nothing is written. Each failure is one sentence on standard error, with what mends it.
+Nothing is written. Each failure is one sentence on standard error, with what to do about it.
 
 Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
 """
@@ -49,7 +49,7 @@ ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.
 
 
 class Problem(Exception):
-    """A sentence that says what is wrong, and what mends it."""
+    """A sentence that says what is wrong, and what to do about it."""
 
 
 def main() -> None:
@@ -93,14 +93,14 @@ def check_files(may_be_missing: bool) -> Iterator[str]:
             if MERGE_MARKERS.search(text):
                 yield f"{name} has merge markers: {whole if made else 'edit it'}, then run `make lock`."
             elif not path.is_file() and not (may_be_missing and made):
-                anew = ", or make it anew with `make lock`" if made else ""
-                yield f"{name} is missing: {whole}{anew}."
+                create = ", or create it with `make lock`" if made else ""
+                yield f"{name} is missing: {whole}{create}."
             else:
                 SpecifierSet(load(path).get("project", {}).get("requires-python", ""))
         except Problem as problem:
             yield str(problem)
         except InvalidSpecifier as error:
-            yield f"pyproject.toml cannot be read ({error}): mend it by hand."
+            yield f"pyproject.toml cannot be read ({error}): correct it by hand."
 
 
 def check_sources() -> Iterator[str]:
@@ -239,7 +239,7 @@ def check_fit(requires: SpecifierSet) -> Iterator[str]:
     else:
         reason = re.search(r"^error: (.*)", result.stderr, re.MULTILINE)
         why = reason[1] if reason else f"it ended with {result.returncode}"
-        yield f"uv cannot check uv.lock ({why}): mend that, then run `make lock`."
+        yield f"uv cannot check uv.lock ({why}): correct that, then run `make lock`."
 
 
 def bare(text: str) -> str:
@@ -253,8 +253,8 @@ def load(path: Path) -> dict:
         return parse(read(path))
     except tomllib.TOMLDecodeError as error:
         back = f"bring it back with `git checkout HEAD {path.name}`, then run `make lock`"
-        mend = back if path.name in LOCKS else "mend it by hand"
-        raise Problem(f"{path.name} cannot be read ({error}): {mend}.") from None
+        remedy = back if path.name in LOCKS else "correct it by hand"
+        raise Problem(f"{path.name} cannot be read ({error}): {remedy}.") from None
 
 
 @functools.cache

@@ -128,7 +128,7 @@ def install(version: str) -> None:
         if venv_version() != python_version(python):
             create_venv(python)
     uv = find_uv() or install_uv()
-    check()  # `make lock`, which mends it, needs what has been made up to here.
+    check()  # `make lock`, which repairs it, needs what has been made up to here.
     with tempfile.TemporaryDirectory() as folder:
         install_locked(uv, Path(folder))
     STATE.write_text(state(), encoding="utf-8")
@@ -414,8 +414,8 @@ def lock(*options: str) -> None:
     before = file.read_bytes() if file.exists() else None
     try:
         print("Resolving pyproject.toml", flush=True)
-        anew = [f"--upgrade-package={name}" for name in unhashed()]
-        run(uv, "lock", *(options or anew), env=environment() | own_index())
+        lost = [f"--upgrade-package={name}" for name in unhashed()]
+        run(uv, "lock", *(options or lost), env=environment() | own_index())
         check()
     except BaseException:
         if before is None:

@@ -225,7 +225,7 @@ WRONG = {
     ),
     "a constraint file that is not there": (
         {"dev-requirements.in": "-c requirement.txt\npytest\n"},
-        "dev-requirements.in, line 1, names requirement.txt, which is missing: mend that line.",
+        "dev-requirements.in, line 1, names requirement.txt, which is missing: correct that line.",
     ),
     "pins without hashes": (
         locks("tiny==1.0\n    # via pandas\n", "wee==1.0 ; os_name == 'nt'\n    # via pandas\n"),
@@ -283,7 +283,7 @@ WRONG = {
     "a pyproject.toml that is none": ({"pyproject.toml": "[project\n"}, "cannot be read (Expected"),
     "a requires-python that is none": (
         {"pyproject.toml": '[project]\nrequires-python = "3.11+"\n'},
-        "pyproject.toml cannot be read (Invalid specifier: '3.11+'): mend it by hand.",
+        "pyproject.toml cannot be read (Invalid specifier: '3.11+'): correct it by hand.",
     ),
     "no requires-python": (
         {"pyproject.toml": '[project]\nname = "x"\n'},
@@ -611,7 +611,7 @@ UV_WRONG = {
     ),
     "no lock": (
         {"uv.lock": None},
-        "uv.lock is missing: bring it back with `git checkout HEAD uv.lock`, or make it anew with",
+        "uv.lock is missing: bring it back with `git checkout HEAD uv.lock`, or create it with",
     ),
     "no hash": (
         replaced("uv.lock", f', hash = "{digest("b")}"', ""),

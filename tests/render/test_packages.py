@@ -128,7 +128,7 @@ def test_a_lock_that_is_missing_gets_one_sentence(command, number, locked):
     lock.unlink()
     (sentence,) = sentences(locked.run(command, fails=True))
     back = f"bring it back with `git checkout HEAD {lock.name}`"
-    assert sentence == f"{lock.name} is missing: {back}, or make it anew with `make lock`."
+    assert sentence == f"{lock.name} is missing: {back}, or create it with `make lock`."
 
 
 @pytest.mark.parametrize("command", ["install", "lock", "audit"])

@@ -36,13 +36,6 @@ def test_functions_of_both_kinds_of_lock_are_the_same(name):
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)
-@pytest.mark.parametrize("name", OWN)
-def test_no_function_has_more_than_forty_lines(kind, name):
-    long = [n for n, text in functions(kind, name).items() if text.count("\n") > 40]
-    assert not long
-
-
-@pytest.mark.parametrize("kind", PROGRAMS)
 def test_a_project_gets_only_the_programs_of_its_kind(kind, render):
     tools = render(dependency_manager=kind) / "tools"
     for program in PROGRAMS[kind].glob("*.py"):
