@@ -109,7 +109,7 @@ def values(question: dict) -> list[str]:
     [
         ("", "", None),
         ("default: github", "default: none", None),
-        ("    GitHub: github\n", "", "ci has lost the choice github"),
+        ("{ GitHub: github, ", "{ ", "ci has lost the choice github"),
         ('["3.11", ', "[", "python_version has lost the choice 3.11"),
         ('  default: "3.13"\n', "", "python_version has no default"),
         ("\nci:\n", "\nwhere:\n", "ci is gone, and the default of no new question takes it over"),
