@@ -47,7 +47,8 @@ step "6. Run the tests and the notebook"
 show make test
 
 step "7. Build the production image and run it: no root, no writing, no capabilities"
-if ! make --silent engine; then
+engine=${ENGINE:-$(command -v docker || command -v podman || echo docker)}
+if ! $engine info >/dev/null 2>&1; then
   image="The image was not built: no container engine answered."
 elif ! show make image; then
   image="THE IMAGE WAS NOT BUILT: the engine said why above."
