@@ -3,7 +3,7 @@
 PYTHON := $(or $(shell command -v python3 2>/dev/null),python)
 # This repository locks as projects with requirements.txt do.
 TOOLS := template/{% if dependency_manager == 'requirements' %}tools{% endif %}
-PACKAGES := "$(TOOLS)/packages.py"
+PACKAGES := template/tools/packages.py
 BIN := .venv/bin
 DEMO := demo/my-ai-project
 
@@ -20,7 +20,7 @@ setup: ## Install what this repository needs, and its git hooks
 	@$(BIN)/pre-commit install --install-hooks
 
 .venv/ready: requirements.txt dev-requirements.txt
-	@$(PYTHON) $(PACKAGES) --root . install
+	@PYTHONPATH="$(TOOLS)" $(PYTHON) $(PACKAGES) --root . install
 	@touch $@
 
 .PHONY: demo
@@ -41,7 +41,7 @@ lint: .venv/ready ## Run the checks of the commit hook on all files
 
 .PHONY: lock
 lock: .venv/ready ## Make this repository's locks fit their .in files again
-	@$(BIN)/python $(PACKAGES) --root . lock
+	@PYTHONPATH="$(TOOLS)" $(BIN)/python $(PACKAGES) --root . lock
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)
@@ -51,7 +51,8 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 hooks: .venv/ready ## Make this repository's hooks of those that projects get, and keep its own
 	@rm -rf build/hooks && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD . build/hooks
 	@sed -n '/Yours below/,$$p' .pre-commit-config.yaml | sed 1d > build/own-hooks
-	@sed "s, tools/lockcheck.py, \"$(TOOLS)/lockcheck.py\"\, --root\, .,; s, tools/, template/tools/," \
+	@sed "s,python\, tools/lockcheck.py,env\, PYTHONPATH=template/tools\, python\, \"$(TOOLS)/lockcheck.py\"\, --root\, .,; \
+	  s, tools/, template/tools/," \
 	  build/hooks/.pre-commit-config.yaml | cat - build/own-hooks > build/all-hooks
 	@mv build/all-hooks .pre-commit-config.yaml
 

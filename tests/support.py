@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -13,10 +15,17 @@ ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 NOTEBOOK = "notebooks/quickstart.ipynb"
 # The programs of tools/ that only one kind of lock needs.
-PROGRAMS = {
+HALVES = {
     kind: ROOT / f"template/{{% if dependency_manager == '{kind}' %}}tools{{% endif %}}"
     for kind in ("requirements", "uv")
 }
+# A folder for each kind of lock with the programs that a project of this kind has.
+_programs = tempfile.TemporaryDirectory(prefix="pinbook-programs-")
+PROGRAMS = {kind: Path(_programs.name, kind, "tools") for kind in HALVES}
+for kind, half in HALVES.items():
+    PROGRAMS[kind].mkdir(parents=True)
+    for program in [*ROOT.glob("template/tools/*.py"), *half.glob("*.py")]:
+        shutil.copy(program, PROGRAMS[kind])
 # A folder with the torch for CPUs of Python 3.11, for machines that cannot reach PyTorch's index.
 TORCH = Path(os.environ.get("PIP_FIND_LINKS", ROOT))
 TORCH_IS_HERE = sys.version_info[:2] == (3, 11) and any(TORCH.glob("torch-*+cpu-cp311-*.whl"))

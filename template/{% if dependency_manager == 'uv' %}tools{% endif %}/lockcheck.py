@@ -11,45 +11,29 @@ Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-if not find_spec("packaging") and (pip := find_spec("pip")) and pip.origin:
-    # pip brings a copy, which will do as long as the package is not installed.
-    sys.path.append(str(Path(pip.origin).with_name("_vendor")))
-if READY := bool(find_spec("packaging")):
+from project import LOGIN, MACHINE_PATH, MERGE_MARKERS, READY, Problem, bare, load, read
+
+if READY:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 LOCKS = {"uv.lock": "pyproject.toml"}
 HASH = r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?!\S)"
-MERGE_MARKERS = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
-LOGIN = re.compile(r"://[^\s/@]+@([^\s/\"']*)")
-# Inside a URL, no blank or quote stands before a path; and /usr and the like are nobody's own.
-MACHINE_PATH = re.compile(
-    r"""(?:^|(?<=[\s"'=(,@]))
-    (?:file:/|~/|[A-Za-z]:[\\/]|/(?!(?:bin|dev|etc|lib|proc|sys|usr)/)[\w.-]+/)[^\s"',)]*""",
-    re.VERBOSE | re.MULTILINE,
-)
 PUBLIC_INDEX = "https://pypi.org/simple"
 PUBLIC_FILES = "https://files.pythonhosted.org"
 TORCH = (
     "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
 )
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
-
-
-class Problem(Exception):
-    """A sentence that says what is wrong, and what to do about it."""
 
 
 def main() -> None:
@@ -240,36 +224,6 @@ def check_fit(requires: SpecifierSet) -> Iterator[str]:
         reason = re.search(r"^error: (.*)", result.stderr, re.MULTILINE)
         why = reason[1] if reason else f"it ended with {result.returncode}"
         yield f"uv cannot check uv.lock ({why}): correct that, then run `make lock`."
-
-
-def bare(text: str) -> str:
-    """Return a text, such as a URL, without the user names and passwords of its URLs."""
-    return LOGIN.sub(r"://\1", text).rstrip("/")
-
-
-def load(path: Path) -> dict:
-    """Return the tables of a TOML file."""
-    try:
-        return parse(read(path))
-    except tomllib.TOMLDecodeError as error:
-        back = f"bring it back with `git checkout HEAD {path.name}`, then run `make lock`"
-        remedy = back if path.name in LOCKS else "correct it by hand"
-        raise Problem(f"{path.name} cannot be read ({error}): {remedy}.") from None
-
-
-@functools.cache
-def parse(text: str) -> dict:
-    """Parse TOML, and once only, because uv.lock is large; nobody changes the result."""
-    return tomllib.loads(text)
-
-
-def read(name: str | Path) -> str:
-    """Return the text of a file, or nothing where there is none."""
-    path = Path(name)
-    try:
-        return path.read_text(encoding="utf-8-sig") if path.is_file() else ""
-    except UnicodeDecodeError:
-        raise Problem(f"{path.name} is not UTF-8: save it as UTF-8.") from None
 
 
 if __name__ == "__main__":

@@ -51,6 +51,9 @@ def test_planted_files_never_reach_the_context(clone, either_project, make, tmp_
     locks = [LOCKS, ["uv.lock"]]
     if (planted / "uv.lock").exists():
         locks.reverse()
+    programs = ["lock", "lockcheck", "machine", "packages", "project"]
+    if (planted / "requirements.txt").exists():
+        programs.append("requirements")
     for place in PLACES:
         for name in SECRETS:
             plant(planted / place.format(package=package.name) / name)
@@ -78,8 +81,7 @@ def test_planted_files_never_reach_the_context(clone, either_project, make, tmp_
     }
     assert arrived == code | tools | {
         "pyproject.toml",
-        "tools/lockcheck.py",
-        "tools/packages.py",
+        *(f"tools/{name}.py" for name in programs),
         *locks[0],
     }
 

@@ -14,7 +14,7 @@ from tests.support import BIN, PROGRAMS, commit_all, run
 @pytest.fixture(scope="session")
 def python(clean_environment) -> str:
     """The Python of the image, on this machine."""
-    find = "import packages; print(packages.find_python('3.13'))"
+    find = "import machine; print(machine.find_python('3.13'))"
     tools = {**os.environ, "PYTHONPATH": str(PROGRAMS["requirements"])}
     found = run(sys.executable, "-B", "-c", find, env=tools).stdout.splitlines()[-1]
     if "3.13" not in run(found, "--version").stdout:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import parse_wheel_filename
 
-from tests.support import BIN, PROGRAMS, ROOT, choices, commit_all, git, pins, run
+from tests.support import BIN, HALVES, ROOT, choices, commit_all, git, pins, run
 
 STACKS = sorted(path for path in (ROOT / "locks").iterdir() if path.is_dir())
 FOLDERS = [ROOT, *STACKS]
@@ -331,8 +331,10 @@ def test_hooks_call_programs_that_the_lock_pins(stack, dependency_manager, rende
 def test_hooks_of_this_repository_are_those_of_projects(render):
     ours = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     made = (render() / ".pre-commit-config.yaml").read_text(encoding="utf-8")
-    check = f'"{PROGRAMS["requirements"].relative_to(ROOT).as_posix()}/lockcheck.py", --root, .'
-    made = made.replace(" tools/lockcheck.py", f" {check}").replace(" tools/", " template/tools/")
+    check = f'"{HALVES["requirements"].relative_to(ROOT).as_posix()}/lockcheck.py", --root, .'
+    made = made.replace(
+        "python, tools/lockcheck.py", f"env, PYTHONPATH=template/tools, python, {check}"
+    ).replace(" tools/", " template/tools/")
     assert ours.startswith(made), "run `make hooks`"
 
 

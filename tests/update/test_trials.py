@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import BIN, PROGRAMS, ROOT, git, run
+from tests.support import BIN, PROGRAMS, git, run
 from tests.update.template_versions import ANSWERS, commit, contents, copy, release
 
 SETTINGS = """
@@ -27,9 +27,8 @@ def origin(clean_environment, tmp_path_factory) -> Path:
     origin = tmp_path_factory.mktemp("small") / "template"
     files = origin / "template"
     (files / "tools").mkdir(parents=True)
-    for folder in (ROOT / "template/tools", PROGRAMS["requirements"]):
-        for program in folder.glob("*.py"):
-            shutil.copy(program, files / "tools")
+    for program in PROGRAMS["requirements"].glob("*.py"):
+        shutil.copy(program, files / "tools")
     (files / "{{ _copier_conf.answers_file }}.jinja").write_text(
         "{{ _copier_answers|to_nice_yaml -}}"
     )
