@@ -11,10 +11,7 @@ def test_a_project_gets_only_the_programs_of_its_kind(kind, render):
     for program in PROGRAMS[kind].glob("*.py"):
         assert (tools / program.name).read_bytes() == program.read_bytes()
     (other,) = HALVES.keys() - {kind}
-    only_there = {p.name for p in HALVES[other].iterdir()} - {p.name for p in HALVES[kind].iterdir()}
+    only_there = {p.name for p in HALVES[other].iterdir()} - {
+        p.name for p in HALVES[kind].iterdir()
+    }
     assert not any((tools / name).exists() for name in only_there)
-
-
-def test_both_kinds_offer_what_the_shared_programs_use():
-    for name in ("lock.py", "lockcheck.py"):
-        assert all((half / name).is_file() for half in HALVES.values())
