@@ -67,17 +67,17 @@ def venv_version() -> str:
 def create_venv(python: str) -> None:
     """Make an empty .venv, without pip if the machine has a uv."""
     print(f"Creating .venv with Python {python_version(python)}", flush=True)
-    uv = shutil.which("uv")
-    if uv and not Path(uv).is_relative_to(Path(".venv").absolute()):
+    if uv := find_uv(of_project=False):
         run(uv, "venv", "--quiet", "--clear", "--python", python, ".venv")
     else:
         run(python, "-m", "venv", "--clear", ".venv")
 
 
-def find_uv() -> str | None:
+def find_uv(of_project: bool = True) -> str | None:
     """Return the uv of this project, or else that of the machine; one that is too old does not count."""
-    own = [str(VENV_PYTHON.parent.absolute()), str(Path(sys.executable).parent)]
-    for folder in [*own, *os.environ["PATH"].split(os.pathsep)]:
+    venv = str(VENV_PYTHON.parent.absolute())
+    folders = [venv, str(Path(sys.executable).parent), *os.environ["PATH"].split(os.pathsep)]
+    for folder in folders if of_project else [f for f in folders if f != venv]:
         uv = shutil.which("uv", path=folder)
         version = re.search(r"(\d+)\.(\d+)\.(\d+)", output(uv, "--version")) if uv else None
         if version and tuple(map(int, version.groups())) >= OLDEST_UV:
@@ -92,41 +92,38 @@ def need_uv() -> str:
 
 
 def install_uv(pin: str) -> str:
-    """Install this uv of the lock into .venv, with an older one or with pip, and return its path."""
+    """Install this uv of the lock into .venv, with pip, and return its path."""
     if "--hash=" not in pin:
         raise Problem(
             "The lock has no hashes for uv: install uv on this machine, then run `make lock`."
         )
+    output(VENV_PYTHON, "-m", "ensurepip")
+    # pip reads its own settings, and gets those that only uv has been told.
+    told = [(f"PIP_{name.upper().replace('-', '_')}", uv) for name, uv in UV_NAMES.items()]
+    env = environment()
+    env |= {name: env[uv] for name, uv in told if uv in env}
     with tempfile.TemporaryDirectory() as folder:
-        requirement = Path(folder, "uv.txt")
-        requirement.write_text(pin, encoding="utf-8")
-        options = ["--quiet", "--require-hashes", "--no-deps", f"--requirement={requirement}"]
-        wheels = ["--no-index", f"--find-links={WHEELS.parent.absolute()}"]
+        file = Path(folder, "uv.txt")
+        file.write_text(pin, encoding="utf-8")
+        pip: list[str | Path] = [
+            VENV_PYTHON,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
+        pip += ["--require-hashes", "--no-deps", f"--requirement={file}"]
         # The wheels in wheels/ can be those of another system.
-        places: list[list[str]] = [wheels, []] if WHEELS.exists() else [[]]
-        old_uv = ["uv", "pip", "install", f"--python={VENV_PYTHON.absolute()}", *options]
-        # An old uv may not understand our pyproject.toml, where an index can stand.
-        tries = [(place, cwd) for place in places for cwd in (None, folder)]
-        there = shutil.which("uv")
-        if not (there and any(succeeds(*old_uv, *place, cwd=cwd) for place, cwd in tries)):
-            install_with_pip(options, places)
+        wheels = ["--no-index", f"--find-links={WHEELS.parent}"]
+        if not (WHEELS.exists() and succeeds(*pip, *wheels)):
+            run(*pip, env=env)
     if uv := find_uv():
         return uv
     raise Problem(
         f"The uv of the lock is older than {'.'.join(map(str, OLDEST_UV))}: install a newer one on"
         " this machine, then run `make upgrade setup PACKAGES=uv`."
     )
-
-
-def install_with_pip(options: list[str], places: list[list[str]]) -> None:
-    """Install from the first place that has it; the last one is the index, whose errors are shown."""
-    output(VENV_PYTHON, "-m", "ensurepip")
-    command = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *options]
-    if not any(succeeds(*command, *place) for place in places[:-1]):
-        # pip reads its own settings, and gets those that only uv has been told.
-        told = [(f"PIP_{name.upper().replace('-', '_')}", uv) for name, uv in UV_NAMES.items()]
-        env = environment()
-        run(*command, env=env | {name: env[uv] for name, uv in told if uv in env})
 
 
 def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
@@ -206,21 +203,15 @@ def run_hashed(*command: str | Path) -> None:
 
 
 def run_quietly(
-    *command: str | Path, env: dict[str, str] | None = None, cwd: str | None = None
+    *command: str | Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command,
-        check=False,
-        env=env or environment(),
-        cwd=cwd,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+    result = subprocess.run(command, check=False, env=env or environment(), capture_output=True)
+    out, errors = (part.decode(errors="replace") for part in (result.stdout, result.stderr))
+    return subprocess.CompletedProcess(command, result.returncode, out, errors)
 
 
-def succeeds(*command: str | Path, **options) -> bool:
-    return run_quietly(*command, **options).returncode == 0
+def succeeds(*command: str | Path, env: dict[str, str] | None = None) -> bool:
+    return run_quietly(*command, env=env).returncode == 0
 
 
 def output(*command: str | Path) -> str:

@@ -36,21 +36,10 @@ except ModuleNotFoundError:
 
 sys.path.insert(0, str(Path(__file__).parent))  # where PYTHONSAFEPATH leaves it out
 import lock as locking
-from lockcheck import LOCKS, failures
-from machine import (
-    VENV_PYTHON,
-    collect_wheels,
-    create_venv,
-    environment,
-    find_python,
-    find_uv,
-    install_uv,
-    need_uv,
-    output,
-    python_version,
-    run,
-    venv_version,
-)
+import machine
+from lock import LOCKS
+from lockcheck import failures
+from machine import VENV_PYTHON, environment, output, run
 from project import READY, Problem, oldest_python, pyproject, read
 
 STATE = Path(".venv/installed")
@@ -119,13 +108,13 @@ def install(version: str) -> None:
         raise Problem(
             ".venv is no virtual environment of this project: move it away, then try again."
         )
-    if venv_version() == version and read(STATE) == state():
+    if machine.venv_version() == version and read(STATE) == state():
         return
-    if venv_version() != version:
-        python = find_python(version)
-        if venv_version() != python_version(python):
-            create_venv(python)
-    uv = find_uv() or install_uv(locking.uv_pin())
+    if machine.venv_version() != version:
+        python = machine.find_python(version)
+        if machine.venv_version() != machine.python_version(python):
+            machine.create_venv(python)
+    uv = machine.find_uv() or machine.install_uv(locking.uv_pin())
     check()  # `make lock`, which repairs it, needs what has been made up to here.
     with tempfile.TemporaryDirectory() as folder:
         locking.install_locked(uv, Path(folder))
@@ -178,7 +167,7 @@ def collect(part: str, folder: Path) -> None:
             locked.write_text(locking.uv_pin(), encoding="utf-8")
         else:
             locked = locking.part_of_lock(part, Path(temporary))
-        collect_wheels(locked, folder, Path(temporary))
+        machine.collect_wheels(locked, folder, Path(temporary))
         if part == "run":
             locking.refuse_stale(folder)
 
@@ -188,7 +177,7 @@ def lock(*options: str) -> None:
 
     Either all of its files are replaced or none is: where a resolution fails, uv says why.
     """
-    uv = need_uv()
+    uv = machine.need_uv()
     check(sources_only=True)
     oldest_python()
     before = {file: file.read_bytes() for file in map(Path, LOCKS) if file.exists()}
@@ -209,7 +198,7 @@ def upgrade(names: list[str]) -> None:
     """Move the pins of these packages, or of all, to the newest versions."""
     locked = pins("".join(map(read, LOCKS)))
     for name in names:
-        if normal(re.sub(r"[^\w.-].*", "", name)) not in locked:
+        if re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", name)[0]).lower() not in locked:
             source = next(iter(LOCKS.values()))
             raise Problem(f"{name} is in no lock: add it to {source}, then run `make lock`.")
     lock(*[f"--upgrade-package={name}" for name in names] or ["--upgrade"])
@@ -242,7 +231,7 @@ def compare() -> None:
 
     A file that was uploaded after the release was locked is no difference.
     """
-    uv = need_uv()
+    uv = machine.need_uv()
     check()
     with tempfile.TemporaryDirectory() as folder:
         locking.make_again(uv, Path(folder))
@@ -279,7 +268,7 @@ def differences(
 
 def audit(options: list[str]) -> None:
     """Ask the OSV database, through uv, about every version in the lock."""
-    uv = need_uv()
+    uv = machine.need_uv()
     check()
     with tempfile.TemporaryDirectory() as folder:
         cwd = locking.with_uv_lock(Path(folder))
@@ -291,10 +280,6 @@ def audit(options: list[str]) -> None:
         raise Problem(f"No source of advisories answers, so nothing was checked: {cause}.")
     sys.stderr.write(result.stderr)
     sys.exit(result.returncode)
-
-
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 if __name__ == "__main__":

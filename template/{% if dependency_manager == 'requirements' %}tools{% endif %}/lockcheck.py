@@ -16,18 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from project import (
-    LOGIN,
-    MACHINE_PATH,
-    MERGE_MARKERS,
-    READY,
-    Problem,
-    bare,
-    load,
-    pyproject,
-    read,
-)
-from requirements import (
+from lock import (
     INCLUDE,
     LOCKS,
     Entry,
@@ -38,6 +27,17 @@ from requirements import (
     environments,
     included,
     sources_of,
+)
+from project import (
+    LOGIN,
+    MACHINE_PATH,
+    MERGE_MARKERS,
+    READY,
+    Problem,
+    bare,
+    load,
+    pyproject,
+    read,
 )
 
 if READY:

@@ -18,6 +18,7 @@ from machine import (
 )
 from project import Problem, load, read
 
+LOCKS = {"uv.lock": "pyproject.toml"}
 PIN = re.compile(r'^\[\[package]]\nname = "(.+)"\nversion = "(.+)"', re.MULTILINE)
 
 

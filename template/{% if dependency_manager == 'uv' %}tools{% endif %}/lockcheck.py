@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lock import LOCKS
 from project import LOGIN, MACHINE_PATH, MERGE_MARKERS, READY, Problem, bare, load, read
 
 if READY:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-LOCKS = {"uv.lock": "pyproject.toml"}
 HASH = r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?!\S)"
 PUBLIC_INDEX = "https://pypi.org/simple"
 PUBLIC_FILES = "https://files.pythonhosted.org"

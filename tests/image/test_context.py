@@ -52,8 +52,6 @@ def test_planted_files_never_reach_the_context(clone, either_project, make, tmp_
     if (planted / "uv.lock").exists():
         locks.reverse()
     programs = ["lock", "lockcheck", "machine", "packages", "project"]
-    if (planted / "requirements.txt").exists():
-        programs.append("requirements")
     for place in PLACES:
         for name in SECRETS:
             plant(planted / place.format(package=package.name) / name)

@@ -377,7 +377,9 @@ def test_wheels_that_git_tracks_are_refused(locked, wheels):
 
 
 OLD_UV = "0.6.17"
-OLDEST_UV = re.search(r"^OLDEST_UV = \((.+)\)$", PACKAGES.read_text(), re.MULTILINE)[1]
+OLDEST_UV = re.search(
+    r"^OLDEST_UV = \((.+)\)$", PACKAGES.with_name("machine.py").read_text(), re.MULTILINE
+)[1]
 
 
 @pytest.fixture

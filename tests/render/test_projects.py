@@ -53,13 +53,16 @@ FILES = {
     "tools/job.py": "true",
     "tools/jupyter_server_config.py": "true",
     "tools/gpu.py": "accelerator == 'cuda'",
+    "tools/lock.py": "true",
     "tools/lockcheck.py": "true",
+    "tools/machine.py": "true",
     "tools/nbclean.py": "true",
     "tools/packages.py": "true",
+    "tools/project.py": "true",
     "tools/update.py": "true",
     "uv.lock": "dependency_manager == 'uv'",
 }
-MOST_FILES = 38
+MOST_FILES = 41
 
 LICENSE_STARTS = {
     "MIT": "MIT License\n",
