@@ -142,3 +142,38 @@ def test_a_missing_library_stops_the_build_with_its_name(clone, small_project, m
     result = make(project, "image", check=False)
     assert result.returncode != 0
     assert "libstdc++.so.6, needed by /venv/" in result.stdout
+
+
+# What each package needs that the slim base lacks, and in which Debian package it is.
+REAL_PACKAGES = {
+    "lightgbm": {"libgomp.so.1": "libgomp1"},
+    "numba": {},  # It only tries to load libtbb and libgomp.
+    "opencv-python": {"libGL.so.1": "libgl1", "libgthread-2.0.so.0": "libglib2.0-0t64"},
+    "pyodbc": {"libodbc.so.2": "libodbc2"},
+}
+
+
+def test_the_advice_for_real_packages_ends_in_an_image_that_works(create, make, docker, request):
+    """Takes about five minutes, so it runs with --all-answers."""
+    if not request.config.getoption("--all-answers"):
+        pytest.skip("NOT TESTED: the libraries of real packages, which `make test-all` tests")
+    project = create("Pinbook real", stack="minimal")
+    (project / "requirements.in").write_text("\n".join(REAL_PACKAGES) + "\n")
+    (project / "dev-requirements.in").write_text("-c requirements.txt\nuv\n")
+    run(sys.executable, "tools/packages.py", "lock", cwd=project)
+    (code,) = (project / "src").iterdir()
+    (code / "__main__.py").write_text("import cv2, lightgbm, numba, pyodbc\nprint('All there.')\n")
+    commit_all(project)
+
+    result = make(project, "image", flags="--progress plain", check=False)
+    assert result.returncode != 0
+    named = re.findall(r"(\S+), needed by /venv/\S+ \(Debian package (\S+)\)", result.stdout)
+    needed = {name: debian for each in REAL_PACKAGES.values() for name, debian in each.items()}
+    assert needed.items() <= dict(named).items()
+    assert "tbb" not in dict(named)
+    (project / "docker/apt-run.txt").write_text("\n".join({debian for _, debian in named}) + "\n")
+    make(project, "image")
+    ran = docker(
+        "run", "--rm", "--user", "4321", "--read-only", "--tmpfs", "/tmp", "pinbook-real:runtime"
+    )
+    assert ran.stdout == "All there.\n"
