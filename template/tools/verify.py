@@ -1,12 +1,11 @@
-"""Build the commit again that an image names, and compare the two.
+"""Build again the commit that an image names, and compare the two, down to the file.
 
-    python tools/verify.py NAME@sha256:DIGEST [STAGE]
+    python tools/verify.py NAME@sha256:DIGEST STAGE
     python tools/verify.py --images ONE OTHER
 
-The second form compares two images that are here. What differs first is named, down to the file.
-ENGINE and IMAGE_FLAGS count as for `make image`.
+ENGINE and IMAGE_FLAGS count as for `make image`. The second form compares two images that are here.
 
-Exit codes: 0 equal, 1 with a sentence: different, or not possible.
+Exit codes: 0 the same image, 1 with a sentence: what differs first, or why nothing can be compared.
 """
 
 import hashlib
@@ -21,107 +20,90 @@ import tempfile
 from pathlib import Path
 
 ENGINE = shlex.split(os.environ.get("ENGINE", "docker"))
-LABEL = "org.opencontainers.image."
-BUILDER = "One was built by Docker and the other by podman or buildah, which write layers in their own ways"
+LABELS = ["image", "inspect", "--format", "{{json .Config.Labels}}"]
+KEY = "org.opencontainers.image."
 
 
-def run(*command: str | Path, **options) -> str:
+def run(*command: str) -> str:
     """Return what a command prints; one that fails says why itself."""
-    result = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, **options)
+    result = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if result.returncode:
-        sys.exit(f"verify: {command[0]} {command[1]} ended with {result.returncode}.")
-    return result.stdout.strip()
+        sys.exit(f"`{shlex.join(command[:4])} ...` ended with {result.returncode}.")
+    return result.stdout
 
 
 def rebuild(image: str, stage: str, folder: str) -> str:
-    """Build the commit that the labels of an image name in a folder; return the new image's name."""
-    inspect = [*ENGINE, "image", "inspect", "--format", "{{json .Config.Labels}}", image]
-    if subprocess.run(inspect, check=False, capture_output=True).returncode:
-        print(run(*ENGINE, "pull", image), file=sys.stderr)
-    labels = json.loads(run(*inspect)) or {}
-    commit, source = labels.get(LABEL + "revision", ""), labels.get(LABEL + "source")
-    if not commit or commit.endswith("-dirty"):
-        sys.exit(f"verify: no commit has all files of {image}, so it cannot be built again.")
-    if subprocess.run(
-        ["git", "cat-file", "-e", commit], check=False, capture_output=True
-    ).returncode:
+    """Build in a clone, so nothing of this folder gets in, and return the name of the new image."""
+    if "@sha256:" not in image:
+        sys.exit("Name an image by its digest: make verify IMAGE=ghcr.io/me/it@sha256:...")
+    if subprocess.run([*ENGINE, *LABELS, image], check=False, capture_output=True).returncode:
+        run(*ENGINE, "pull", "--quiet", image)
+    labels = json.loads(run(*ENGINE, *LABELS, image)) or {}
+    commit, source = labels.get(f"{KEY}revision", "-"), labels.get(f"{KEY}source")
+    if not commit.isalnum():
+        sys.exit("No commit has all files of this image, so nobody can build it again.")
+    here = ["git", "cat-file", "-e", commit]
+    if subprocess.run(here, check=False, capture_output=True).returncode:
         run("git", "fetch", "--quiet", "origin", commit)
     run("git", "clone", "--quiet", "--shared", "--no-checkout", ".", folder)
     run("git", "-C", folder, "checkout", "--quiet", commit)
-    # A label holds this address, and the same repository can have several.
-    address = ["set-url", "origin", source] if source else ["remove", "origin"]
-    run("git", "-C", folder, "remote", *address)
-    print(f"Building {commit}", file=sys.stderr, flush=True)
-    name = f"verify-{commit}"
-    run("make", "--no-print-directory", "image", f"IMAGE={name}", f"STAGE={stage}", cwd=folder)
-    return f"{name}:{stage}"
+    # The address is in a label too, and one repository can have several.
+    git = ["git", "-C", folder, "remote"]
+    run(*git, "set-url", "origin", source) if source else run(*git, "remove", "origin")
+    print(f"Building {commit}", flush=True)
+    run("make", "-C", folder, "image", f"IMAGE=verify-{commit}", f"STAGE={stage}")
+    return f"verify-{commit}:{stage}"
 
 
-def saved(image: str, file: Path) -> tuple[tarfile.TarFile, dict, list[str]]:
-    """Save an image, in the one format of all engines; return its archive, settings and layers."""
-    run(*ENGINE, "save", "--output", file, image)
-    archive = tarfile.open(file)
-    manifest = json.load(archive.extractfile("manifest.json"))[0]
-    return archive, json.load(archive.extractfile(manifest["Config"])), manifest["Layers"]
+def save(image: str, folder: str) -> tuple[dict, list[Path]]:
+    """Unpack an image, in the format that all engines write; return its settings and its layers."""
+    run(*ENGINE, "save", "--output", f"{folder}.tar", image)
+    with tarfile.open(f"{folder}.tar") as archive:
+        archive.extractall(folder, filter="data")
+    manifest = json.loads(Path(folder, "manifest.json").read_bytes())[0]
+    settings = json.loads(Path(folder, manifest["Config"]).read_bytes())
+    return settings, [Path(folder, layer) for layer in manifest["Layers"]]
 
 
-def files(archive: tarfile.TarFile, name: str) -> dict[str, tuple]:
+def files(layer: Path) -> dict[str, tuple]:
     """Return all that a layer says of each path in it."""
     found = {}
-    with tarfile.open(fileobj=archive.extractfile(name)) as layer:
-        for one in layer:
-            content = layer.extractfile(one).read() if one.isreg() else b""
+    with tarfile.open(layer) as archive:
+        for one in archive:
+            content = archive.extractfile(one).read() if one.isreg() else b""
             about = one.type, one.mode, one.uid, one.gid, one.mtime, one.linkname, one.pax_headers
             found[one.name] = about, hashlib.sha256(content).digest()
     return found
 
 
-def difference(left, right, place: str = "") -> str:
-    """Return where two settings differ first, with both values, or nothing."""
-    if not (isinstance(left, dict) and isinstance(right, dict)):
-        return "" if left == right else f"{place} differs: {left} and {right}."
-    keys = sorted(left.keys() | right.keys(), key=lambda key: (key == "history", key))
-    return next(
-        filter(None, (difference(left.get(k), right.get(k), f"{place} {k}") for k in keys)), ""
-    )
-
-
-def compare(one: str, other: str, folder: Path) -> str:
+def compare(one: str, other: str, folder: str) -> str:
     """Return a sentence about the first difference of two images, or nothing."""
-    (left, about, layers), (right, others, more) = (
-        saved(image, folder / name) for image, name in ((one, "one.tar"), (other, "other.tar"))
-    )
-    builders = ["buildkit" in str(settings["history"]) for settings in (about, others)]
-    if builders[0] != builders[1]:
-        return f"{BUILDER}: name the other with ENGINE=..."
-    sums = itertools.zip_longest(about["rootfs"]["diff_ids"], others["rootfs"]["diff_ids"])
-    for number, (first, second) in enumerate(sums):
-        if not (first and second):
-            return f"One has {len(layers)} layers, the other {len(more)}."
-        if first != second:
-            old, new = files(left, layers[number]), files(right, more[number])
-            names = sorted(
-                name for name in old.keys() | new.keys() if old.get(name) != new.get(name)
-            )
-            return f"Layer {number + 1} differs in {len(names)} files, first in /{(names or ['?'])[0]}."
-    return difference(about, others).strip()
+    if one == other:
+        return ""
+    about, layers = save(one, f"{folder}/one")
+    others, more = save(other, f"{folder}/other")
+    if ("buildkit" in str(about["history"])) != ("buildkit" in str(others["history"])):
+        return "Docker and podman write layers in their own ways: choose the other with ENGINE=..."
+    pairs = itertools.zip_longest(about["rootfs"]["diff_ids"], others["rootfs"]["diff_ids"])
+    for number, (left, right) in enumerate(pairs):
+        if not (left and right):
+            return f"One image has {len(layers)} layers and the other {len(more)}."
+        if left != right:
+            old, new = files(layers[number]), files(more[number])
+            names = sorted(one for one in old.keys() | new.keys() if old.get(one) != new.get(one))
+            return f"Layer {number + 1} differs, first in {names[0] if names else 'its order'}."
+    wrong = [key for key in about["config"] if about["config"][key] != others["config"].get(key)]
+    wrong += [key for key in about if key != "config" and about[key] != others.get(key)]
+    return f"The settings differ, first in {wrong[0]}." if wrong else ""
 
 
-def main() -> int:
-    images, stage = [one for one in sys.argv[1:] if one != "--images"], "runtime"
-    if "--images" not in sys.argv:
-        image, stage = [*images, stage][:2]
-        if "@sha256:" not in image:
-            sys.exit(
-                "Name an image by its digest, as in `make verify IMAGE=ghcr.io/me/it@sha256:...`."
-            )
+def main() -> None:
+    *options, first, second = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        if "--images" not in sys.argv:
-            images = [image, rebuild(image, stage, f"{folder}/project")]
-        text = "" if images[0] == images[1] else compare(*images, Path(folder))
-    print(text or f"The same image: {images[0]}")
-    return 1 if text else 0
+        if not options:
+            second = rebuild(first, second, f"{folder}/project")
+        wrong = compare(first, second, folder)
+    sys.exit(wrong) if wrong else print(f"The same image: {first}")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()
