@@ -16,7 +16,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
-from packages import STATE, find_uv, read, state
+from machine import find_uv
+from packages import STATE, state
+from project import read
 
 # These answers are choices, never a text about a project or a person.
 ANSWERS = "_commit|python_version|stack|accelerator|dependency_manager|base_image|ci|cluster"
