@@ -11,12 +11,11 @@ import platform
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
-from machine import find_uv
+from machine import find_uv, output
 from packages import STATE, state
 from project import read
 
@@ -27,22 +26,19 @@ FORMAT = "client {{.Client.Version}}, server {{.Server.Version}}"
 
 
 def answer(*command: str) -> str:
-    """Return the first line that a command prints, and where the command lies."""
-    if not (place := shutil.which(command[0])):
-        return "none"
-    result = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
-    line = result.stdout.partition("\n")[0] if result.returncode == 0 else "does not answer"
-    return f"{line} ({place})"
+    """Return what a command prints, and where it lies."""
+    place = shutil.which(command[0])
+    return f"{output(*command) or 'does not answer'} ({place})" if place else "none"
 
 
 def main() -> None:
     os.chdir(Path(__file__).resolve().parent.parent)
-    hooks = ["git", "rev-parse", "--git-path", "hooks/pre-commit"]
-    hook = subprocess.run(hooks, check=False, capture_output=True, text=True).stdout.strip()
-    ready = STATE.exists() and read(STATE) == state()
-    old = {".venv": ready, "the git hook": bool(hook) and Path(hook).exists()}
+    hook = output("git", "rev-parse", "--git-path", "hooks/pre-commit")
+    done = {".venv": STATE.exists() and read(STATE) == state()}
+    done["the git hook"] = bool(hook) and Path(hook).exists()
+    old = " and ".join(one for one in done if not done[one])
     answers = re.findall(rf"(?m)^((?:{ANSWERS}): .*)", read(".copier-answers.yml"))
-    venv = next(map(str, sorted(STATE.parent.glob("[bS]*/python*"))), "python of .venv")
+    venv = next(map(str, sorted(STATE.parent.glob("[bS]*/python*"))), "no .venv")
     found = {
         "system": platform.platform(),
         "project": ", ".join(answers),
@@ -52,9 +48,7 @@ def main() -> None:
         "git": answer("git", "--version"),
         "engine": answer(*ENGINE, "version", "--format", FORMAT),
         "builder": answer(*ENGINE, "buildx", "version"),
-        "make setup": "would renew " + " and ".join(one for one in old if not old[one])
-        if not all(old.values())
-        else "has nothing to do",
+        "make setup": f"would renew {old}" if old else "has nothing to do",
     }
     text = "\n".join(f"{name}: {what}" for name, what in found.items())
     print(text.replace(str(Path.cwd()), ".").replace(str(Path.home()), "~"))

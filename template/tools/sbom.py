@@ -34,7 +34,8 @@ system = [*listed("/var/lib/dpkg/status", "Package", "Version", "Architecture"),
 print(json.dumps([python, system, platform.freedesktop_os_release(), platform.python_version()]))
 """
 PIN = re.compile(
-    r'^(?:\[\[package]]\nname = ")?([\w.-]+)(?:\[.*])?(?:==| @ |"\nversion = ")([^\s;"]+)', re.M
+    r'^(?:\[\[package]]\nname = ")?([\w.-]+)(?:\[.*])?(?:==| @ |"\nversion = ")([^\s;"]+)',
+    re.MULTILINE,
 )
 
 
