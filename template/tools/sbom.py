@@ -19,6 +19,9 @@ import uuid
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
+from lock import LOCKS, pinned_files
+
 STRICT = "--rm --network=none --read-only --cap-drop=ALL --entrypoint=python"
 # Runs in the image, where dpkg and apk keep lists of the same form.
 INSIDE = r"""
@@ -33,22 +36,16 @@ system = [*listed("/var/lib/dpkg/status", "Package", "Version", "Architecture"),
           *listed("/lib/apk/db/installed", "P", "V", "A")]
 print(json.dumps([python, system, platform.freedesktop_os_release(), platform.python_version()]))
 """
-PIN = re.compile(
-    r'^(?:\[\[package]]\nname = ")?([\w.-]+)(?:\[.*])?(?:==| @ |"\nversion = ")([^\s;"]+)',
-    re.MULTILINE,
-)
 
 
-def locked_files(text: str) -> dict[tuple[str, str], list[str]]:
-    """Return the SHA-256 of all files of each name and version in a lock of either kind."""
-    pins = [*PIN.finditer(text)]
-    ends = [pin.start() for pin in pins[1:]] + [len(text)]
-    files = {}
-    for pin, end in zip(pins, ends, strict=True):
+def locked_files() -> dict[tuple[str, str], set[str]]:
+    """Return the SHA-256 of all files that the lock admits for each name and version."""
+    files: dict[tuple[str, str], set[str]] = {}
+    for pin, hashes in (item for lock in LOCKS for item in pinned_files(Path(lock)).items()):
+        name, place = re.split(r"\[.*]|==| @ |;", pin.replace(" ;", ";"))[:2]
         # An address names the version in that of its file.
-        version = re.sub(r".*/[\w.]+-([^-/]+?)(-[^/]+|\.tar\.gz|\.zip)$", r"\1", unquote(pin[2]))
-        hashes = re.findall("sha256[:=]([0-9a-f]{64})", text[pin.start() : end])
-        files[normal(pin[1]), version] = sorted(set(hashes))
+        version = re.sub(r".*/[\w.]+-([^-/]+?)(-[^/]+|\.tar\.gz|\.zip)$", r"\1", unquote(place))
+        files.setdefault((normal(name), version), set()).update(hashes)
     return files
 
 
@@ -58,9 +55,9 @@ def normal(name: str) -> str:
 
 def components(found: list, locked: dict) -> list[dict]:
     packages, system, release, python = found
-    made = [("python", python, f"pkg:generic/python@{python}", [])]
+    made: list[tuple] = [("python", python, f"pkg:generic/python@{python}", [])]
     for name, version in packages:
-        name, files = normal(name), locked.get((normal(name), version), [])
+        name, files = normal(name), sorted(locked.get((normal(name), version), ()))
         made.append((name, version, f"pkg:pypi/{name}@{quote(version)}", files))
     kind, distro = "apk" if release["ID"] == "alpine" else "deb", release["ID"]
     for name, version, processor in system:
@@ -68,7 +65,7 @@ def components(found: list, locked: dict) -> list[dict]:
         made.append((name, version, f"{place}&distro={distro}-{release['VERSION_ID']}", []))
     return [
         {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
-        | ({"hashes": [{"alg": "SHA-256", "content": one} for one in files]} if files else {})
+        | ({"hashes": [{"alg": "SHA-256", "content": one[7:]} for one in files]} if files else {})
         for name, version, purl, files in sorted(made, key=lambda one: one[2])
     ]
 
@@ -78,9 +75,10 @@ def main() -> None:
     inspect = [*engine, "image", "inspect", "--format", "{{json .}}", image]
     about = json.loads(subprocess.run(inspect, check=True, capture_output=True).stdout)
     labels = about["Config"].get("Labels") or {}
-    locks = "uv.lock", "requirements.txt", "dev-requirements.txt"
-    texts = {name: Path(name).read_bytes() for name in locks if Path(name).exists()}
-    if labels.get("lock.sha256") not in [hashlib.sha256(one).hexdigest() for one in texts.values()]:
+    if (
+        labels.get("lock.sha256")
+        != hashlib.sha256(Path(next(iter(LOCKS))).read_bytes()).hexdigest()
+    ):
         sys.exit(f"{image} was made of another lock than the one here: run `make image`.")
     command = [*engine, "run", *STRICT.split(), image, "-c", INSIDE]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -94,7 +92,7 @@ def main() -> None:
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, identity)}",
         "metadata": {"timestamp": about["Created"], "component": holds | {"version": commit}},
-        "components": components(found, locked_files(b"\n".join(texts.values()).decode())),
+        "components": components(found, locked_files()),
     }
     print(json.dumps(document, indent=1))
 

@@ -39,7 +39,7 @@ def rebuild(image: str, stage: str, folder: str) -> str:
     if subprocess.run([*ENGINE, *LABELS, image], check=False, capture_output=True).returncode:
         run(*ENGINE, "pull", "--quiet", image)
     labels = json.loads(run(*ENGINE, *LABELS, image)) or {}
-    commit, source = labels.get(f"{KEY}revision", "-"), labels.get(f"{KEY}source")
+    commit, source = (labels.get(KEY + name, "") for name in ("revision", "source"))
     if not commit.isalnum():
         sys.exit("No commit has all files of this image, so nobody can build it again.")
     here = ["git", "cat-file", "-e", commit]
@@ -48,8 +48,7 @@ def rebuild(image: str, stage: str, folder: str) -> str:
     run("git", "clone", "--quiet", "--shared", "--no-checkout", ".", folder)
     run("git", "-C", folder, "checkout", "--quiet", commit)
     # The address is in a label too, and one repository can have several.
-    git = ["git", "-C", folder, "remote"]
-    run(*git, "set-url", "origin", source) if source else run(*git, "remove", "origin")
+    run("git", "-C", folder, "remote", "set-url", "--", "origin", source)
     print(f"Building {commit}", flush=True)
     run("make", "-C", folder, "image", f"IMAGE=verify-{commit}", f"STAGE={stage}")
     return f"verify-{commit}:{stage}"
@@ -70,7 +69,7 @@ def files(layer: Path) -> dict[str, tuple]:
     found = {}
     with tarfile.open(layer) as archive:
         for one in archive:
-            content = archive.extractfile(one).read() if one.isreg() else b""
+            content = file.read() if one.isreg() and (file := archive.extractfile(one)) else b""
             about = one.type, one.mode, one.uid, one.gid, one.mtime, one.linkname, one.pax_headers
             found[one.name] = about, hashlib.sha256(content).digest()
     return found
@@ -92,9 +91,9 @@ def compare(one: str, other: str, folder: str) -> str:
             old, new = files(layers[number]), files(more[number])
             names = sorted(one for one in old.keys() | new.keys() if old.get(one) != new.get(one))
             return f"Layer {number + 1} differs, first in {names[0] if names else 'its order'}."
-    wrong = [key for key in about["config"] if about["config"][key] != others["config"].get(key)]
-    wrong += [key for key in about if key != "config" and about[key] != others.get(key)]
-    return f"The settings differ, first in {wrong[0]}." if wrong else ""
+    left, right = (one["config"] | one for one in (about, others))
+    wrong = sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
+    return f"The settings differ: {', '.join(wrong)}." if wrong else ""
 
 
 def main() -> None:
@@ -103,6 +102,8 @@ def main() -> None:
         if not options:
             second = rebuild(first, second, f"{folder}/project")
         wrong = compare(first, second, folder)
+        if not options:
+            run(*ENGINE, "image", "rm", second)
     sys.exit(wrong) if wrong else print(f"The same image: {first}")
 
 
