@@ -142,6 +142,18 @@ def test_an_image_without_a_commit_or_a_digest_is_refused(published, settings, d
     assert "No commit has all files of this image" in result.stderr
 
 
+def test_ci_refuses_an_image_that_runs_as_root(published, settings):
+    clone, image = published
+    jobs = yaml.safe_load((clone / ".github/workflows/ci.yml").read_text())["jobs"]
+    for job in ("image", "publish"):
+        (step,) = [one["run"] for one in jobs[job]["steps"] if "root" in one.get("name", "")]
+        for user, fails in {"0:0": True, "root": True, "": True, "1001:0": False}.items():
+            base = f"FROM {image}\nUSER {user}\n" if user else "FROM scratch\nLABEL a=b\n"
+            run("docker", "build", "--tag", "pinbook-root", "-", input=base)
+            command = step.replace("pinbook-small:runtime", "pinbook-root")
+            run("bash", "-e", "-o", "pipefail", "-c", command, env=settings, fails=fails)
+
+
 def test_the_sbom_is_valid_complete_and_always_the_same(published, settings, docker):
     clone, image = published
     text = (clone / "build/sbom.cdx.json").read_text()
