@@ -162,9 +162,11 @@ def test_without_a_secret_ci_asks_the_public_index(connected, plain, engine, eng
 def workflow(clone: Path, secret: str) -> tuple[dict[str, str], dict[str, list[str]]]:
     """The variables of the workflow, and the commands of its jobs."""
     parsed = yaml.safe_load((clone / ".github/workflows/ci.yml").read_text())
+    settings = [step.get("env", {}) for job in parsed["jobs"].values() for step in job["steps"]]
     filled = {
-        name: value.replace("${{ secrets.PIP_INDEX_URL }}", secret)
-        for name, value in parsed["env"].items()
+        name: one[name].replace("${{ secrets.PIP_INDEX_URL }}", secret)
+        for one in settings
+        for name in one.keys() & {"PIP_INDEX_URL"}
     }
     return filled, {
         name: [step["run"] for step in job["steps"] if "run" in step]
