@@ -65,8 +65,12 @@ docs-serve: build/docs/ready ## Show the site, and build it again while you writ
 	  $(if $(filter fr,$(LANGUAGE)),docs/fr,docs) build/serve
 
 .PHONY: pictures
-pictures: build/docs/ready ## Draw the pictures of docs/pictures again, after an edit of a .dot file
+pictures: ## Draw the pictures of docs/pictures again, after an edit of a .dot file
 	@for drawing in docs/pictures/*.dot; do docs/draw "$$drawing" || exit; done
+
+.PHONY: recording
+recording: build/docs/ready ## Run the demonstration, and draw what the terminal shows for the README
+	@build/docs/bin/python docs/record.py
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)
