@@ -110,6 +110,19 @@ def shared_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def folder_with_engine(engine, local_base, mountable, environment) -> Path:
+    """Return an empty folder that the engine can mount; images of projects in it need no registry."""
+    if base := local_base():
+        environment["IMAGE_FLAGS"] = f"--build-arg PYTHON_IMAGE={base}"
+    folder = mountable / "projects"
+    folder.mkdir()
+    yield folder
+    names = ["bird-songs:runtime", "chants-d-oiseaux:runtime"]
+    subprocess.run([engine, "image", "rm", *names], check=False, capture_output=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
 def empty_folder(engine, local_base, mountable, environment) -> Path:
     """Return a folder that the engine can mount.
 
@@ -117,7 +130,6 @@ def empty_folder(engine, local_base, mountable, environment) -> Path:
     the certificates and settings of this machine's package index.
     """
     folder = mountable / "empty"
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if base := local_base():
         stand_in = folder.parent / "stand-in"
