@@ -55,6 +55,7 @@ build/docs/ready: docs/requirements.txt .venv/ready
 
 .PHONY: docs
 docs: build/docs/ready ## Build the site in build/site, in English and in French
+	@$(BIN)/python docs/describe.py
 	@$(BIN)/python docs/translations.py
 	@$(SPHINX) docs build/site
 	@$(SPHINX) --define language=fr --conf-dir docs docs/fr build/site/fr

@@ -26,6 +26,8 @@ myst_heading_anchors = 3
 myst_url_schemes = ["http", "https", "mailto", "site"]
 suppress_warnings = ["myst.strikethrough"]
 
+highlight_language = "none"
+
 html_theme = "furo"
 html_title = "Pinbook"
 html_static_path = ["static"]
