@@ -73,6 +73,7 @@ pictures: ## Draw the pictures of docs/pictures again, after an edit of a .dot f
 .PHONY: recording
 recording: build/docs/ready ## Run the demonstration, and draw what the terminal shows for the README
 	@build/docs/bin/python docs/record.py
+	@$(BIN)/python docs/photograph.py
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)
