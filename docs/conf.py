@@ -32,6 +32,14 @@ html_theme = "furo"
 html_title = "Pinbook"
 html_static_path = ["static"]
 html_css_files = ["pinbook.css"]
+html_js_files = ["pinbook.js"]
+templates_path = ["templates"]
+html_sidebars = {
+    "**": [
+        *("sidebar/scroll-start.html", "sidebar/brand.html", "language.html", "sidebar/search.html"),
+        *("sidebar/navigation.html", "sidebar/scroll-end.html"),
+    ]
+}
 html_favicon = "static/pinbook.svg"
 html_copy_source = False
 html_show_sphinx = False
@@ -55,6 +63,8 @@ def setup(app) -> None:
     app.connect("config-inited", speak_french)
     app.connect("source-read", read_source)
     app.connect("doctree-read", finish_links)
+    # After the theme, which makes the menu.
+    app.connect("html-page-context", finish_page, priority=900)
 
 
 def speak_french(app, config) -> None:
@@ -108,3 +118,17 @@ def finish_links(app, doctree: nodes.document) -> None:
         link["refuri"] = link.get("refuri", "").removeprefix("site:")
         if not link["refuri"]:
             del link["refuri"]
+
+
+def finish_page(app, name: str, template: str, context: dict, doctree) -> None:
+    """Link a page with its twin in the other language, and give the headings of the menu a level."""
+    french = app.config.language == "fr"
+    other = TOP / "docs" if french else TOP / "docs/fr"
+    twin = name if (other / f"{name}.md").exists() else "index"
+    up = "../" * name.count("/")
+    context["twin"] = f"{up}{'..' if french else 'fr'}/{twin}.html"
+    context["twin_language"] = "English" if french else "Français"
+    if menu := context.get("furo_navigation_tree"):
+        context["furo_navigation_tree"] = menu.replace(
+            'role="heading"', 'role="heading" aria-level="2"'
+        )
