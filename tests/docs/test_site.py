@@ -153,7 +153,6 @@ def test_the_button_changes_the_colours(browser, address):
     page.goto(f"{address}/index.html")
     colours = "getComputedStyle(document.body).backgroundColor"
     before, button = page.evaluate(colours), page.locator(".theme-toggle:visible").first
-    for _ in range(2):  # automatic, light, dark
-        button.click()
+    button.click()
     assert page.evaluate(colours) != before
     page.close()
