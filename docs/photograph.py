@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -28,15 +29,18 @@ def main() -> int:
         return 1
     command = [".venv/bin/jupyter", "lab", "--no-browser", "--allow-root"]
     settings = os.environ | {"JUPYTER_CONFIG_PATH": str(PROJECT / "tools")}
-    with (
-        subprocess.Popen(command, cwd=PROJECT, env=settings, stderr=subprocess.PIPE, text=True) as lab,
-        sync_playwright() as driver,
-    ):
-        address = next(found[0] for line in lab.stderr if (found := ADDRESS.search(line)))
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        photograph(browser.new_page(viewport=SIZE), address)
-        browser.close()
-        lab.terminate()
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=settings, stderr=subprocess.PIPE, text=True
+    ) as lab:
+        try:
+            address = next(found[0] for line in lab.stderr if (found := ADDRESS.search(line)))
+            threading.Thread(target=lab.stderr.read, daemon=True).start()
+            with sync_playwright() as driver:
+                browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+                photograph(browser.new_page(viewport=SIZE), address)
+                browser.close()
+        finally:
+            lab.terminate()
     return 0
 
 
@@ -47,7 +51,7 @@ def photograph(page: Page, address: str) -> None:
     page.get_by_text("Run All Cells", exact=True).click()
     figure = page.locator(".jp-OutputArea img")
     figure.wait_for(timeout=180_000)
-    figure.scroll_into_view_if_needed()
+    figure.evaluate("image => image.scrollIntoView({block: 'center'})")
     page.wait_for_timeout(2000)
     page.screenshot(path=DOCS / "pictures/notebook.png")
 
