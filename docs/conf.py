@@ -36,7 +36,12 @@ html_js_files = ["pinbook.js"]
 templates_path = ["templates"]
 html_sidebars = {
     "**": [
-        *("sidebar/scroll-start.html", "sidebar/brand.html", "language.html", "sidebar/search.html"),
+        *(
+            "sidebar/scroll-start.html",
+            "sidebar/brand.html",
+            "language.html",
+            "sidebar/search.html",
+        ),
         *("sidebar/navigation.html", "sidebar/scroll-end.html"),
     ]
 }
@@ -56,7 +61,9 @@ copybutton_prompt_text = r"\$ "
 copybutton_prompt_is_regexp = True
 
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)(#[^)\s]+)?(?=\))")
-LIST_OF_PAGES = re.compile(r"^#{2,3} (?P<heading>.+)$|^(?:\*|\d+\.) \[.+?\]\((?P<page>[^)#]+)\.md\)", re.M)
+LIST_OF_PAGES = re.compile(
+    r"^#{2,3} (?P<heading>.+)$|^(?:\*|\d+\.) \[.+?\]\((?P<page>[^)#]+)\.md\)", re.MULTILINE
+)
 
 
 def setup(app) -> None:
@@ -87,7 +94,9 @@ def resolve(app, page: Path, path: str, anchor: str) -> str:
     """Return a link within the site, to the site in the other language or to the repository."""
     target = Path(os.path.normpath(page.parent / path))
     source, docs = Path(app.srcdir), TOP / "docs"
-    if target.is_relative_to(source) and not (source == docs and target.is_relative_to(docs / "fr")):
+    if target.is_relative_to(source) and not (
+        source == docs and target.is_relative_to(docs / "fr")
+    ):
         return path + anchor
     if target.is_relative_to(docs) and target.suffix == ".md":
         # The site has the folders of docs/.

@@ -6,6 +6,7 @@ The last lines that each command prints are shown, and those that say what the h
 and of how long the tests took, the picture says `…`. Exit codes: 0 done, otherwise that of `make demo`.
 """
 
+import io
 import re
 import subprocess
 import sys
@@ -36,14 +37,17 @@ def main() -> None:
     )
     if result.returncode:
         sys.exit(result.returncode)
-    console = Console(record=True, width=WIDTH, file=open("/dev/null", "w"), force_terminal=True)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text("$ make demo", style="bold"))
     here = str(Path.cwd())
-    printed = result.stdout.replace(f"{here}/.venv/bin/", "").replace(f"{here}/", "").replace(here, ".")
+    printed = (
+        result.stdout.replace(f"{here}/.venv/bin/", "").replace(f"{here}/", "").replace(here, ".")
+    )
     for line in shorten(DURATION.sub("…", printed).splitlines()):
         console.print(Text.from_ansi(line), no_wrap=True, overflow="ellipsis")
     svg = console.export_svg(title="make demo", theme=MONOKAI, unique_id=NAME)
-    PICTURE.write_text(FONT.sub("", svg) + "\n", encoding="utf-8")
+    lines = [line.rstrip() for line in FONT.sub("", svg).strip().splitlines()]
+    PICTURE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def shorten(lines: list[str]) -> list[str]:

@@ -83,7 +83,11 @@ def shape(part: str) -> tuple:
     if part.startswith("#"):
         return (part.split()[0],)
     kind = part[0] if part[0] in "|*!" else "text"
-    return (kind, len(re.findall(r"^(?:\||\* )", part, re.MULTILINE)), len(re.findall(r"!\[", part)))
+    return (
+        kind,
+        len(re.findall(r"^(?:\||\* )", part, re.MULTILINE)),
+        len(re.findall(r"!\[", part)),
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ PAGES = [
 ]
 SEARCHES = {"search.html": "secret", "fr/search.html": "hors ligne"}
 AXE = "axe-core@4.14.1"
-INTEGRITY = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+INTEGRITY = (
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+)
 RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 HEADINGS = {rule: {"enabled": True} for rule in ("heading-order", "empty-heading")}
 
@@ -84,9 +86,7 @@ def scheme(request) -> str:
 @pytest.fixture(params=[1280, 390])
 def page(request, browser, scheme, address):
     """Return a window, which must ask nobody else for anything and report no error."""
-    window = browser.new_page(
-        viewport={"width": request.param, "height": 900}, color_scheme=scheme
-    )
+    window = browser.new_page(viewport={"width": request.param, "height": 900}, color_scheme=scheme)
     errors = []
     window.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     window.on("pageerror", lambda error: errors.append(str(error)))
@@ -108,7 +108,9 @@ def keep_picture(page, name: str, scheme: str) -> None:
 
 def test_no_page_loads_anything_from_elsewhere(site):
     """The site can be read from a folder, without a network."""
-    loads = re.compile(r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//|<link[^>]+stylesheet[^>]+//')
+    loads = re.compile(
+        r'<(?:script|img|iframe)[^>]+src="(?:https?:)?//|<link[^>]+stylesheet[^>]+//'
+    )
     pages = list(site.rglob("*.html"))
     assert len(pages) > 40
     for page in pages:

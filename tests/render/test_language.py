@@ -43,7 +43,9 @@ def test_the_languages_differ_in_three_files_only(both):
 
 
 def test_the_pages_of_both_languages_have_the_same_parts(both):
-    parts = [re.findall(r"^(#+|\|)|`(.*?)`", (p / "README.md").read_text(), re.M) for p in both]
+    parts = [
+        re.findall(r"^(#+|\|)|`(.*?)`", (p / "README.md").read_text(), re.MULTILINE) for p in both
+    ]
     assert sorted(parts[0]) == sorted(parts[1])
 
 
