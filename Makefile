@@ -6,6 +6,9 @@ TOOLS := template/{% if dependency_manager == 'requirements' %}tools{% endif %}
 PACKAGES := template/tools/packages.py
 BIN := .venv/bin
 DEMO := demo/my-ai-project
+# Warnings are errors, such as a link to a heading that is gone.
+SPHINX := build/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going
+LANGUAGE := en
 
 .DEFAULT_GOAL := help
 
@@ -42,6 +45,35 @@ lint: .venv/ready ## Run the checks of the commit hook on all files
 .PHONY: lock
 lock: .venv/ready ## Make this repository's locks fit their .in files again
 	@PYTHONPATH="$(TOOLS)" $(BIN)/python $(PACKAGES) --root . lock
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	  --output-file docs/requirements.txt docs/requirements.in
+
+build/docs/ready: docs/requirements.txt .venv/ready
+	@$(BIN)/uv venv --quiet --clear build/docs
+	@$(BIN)/uv pip sync --quiet --require-hashes --python build/docs docs/requirements.txt
+	@touch $@
+
+.PHONY: docs
+docs: build/docs/ready ## Build the site in build/site, in English and in French
+	@$(BIN)/python docs/describe.py
+	@$(BIN)/python docs/translations.py
+	@$(SPHINX) docs build/site
+	@$(SPHINX) --define language=fr --conf-dir docs docs/fr build/site/fr
+	@echo "Open build/site/index.html"
+
+.PHONY: docs-serve
+docs-serve: build/docs/ready ## Show the site, and build it again while you write (LANGUAGE=fr: the French one)
+	@build/docs/bin/sphinx-autobuild --open-browser --port 0 --conf-dir docs --define language=$(LANGUAGE) \
+	  $(if $(filter fr,$(LANGUAGE)),docs/fr,docs) build/serve
+
+.PHONY: pictures
+pictures: ## Draw the pictures of docs/pictures again, after an edit of a .dot file
+	@for drawing in docs/pictures/*.dot; do docs/draw "$$drawing" || exit; done
+
+.PHONY: recording
+recording: build/docs/ready ## Run the demonstration, and draw what the terminal shows for the README
+	@build/docs/bin/python docs/record.py
+	@$(BIN)/python docs/photograph.py
 
 .PHONY: locks
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)

@@ -10,6 +10,13 @@ import pytest
 
 from tests.support import NOTEBOOK, ROOT, commit_all, run
 
+STAND_IN = "localhost/guide-base"
+BUILD_ON_STAND_IN = """#!/bin/sh
+if [ "$1" = build ]; then
+  for recipe in Dockerfile*; do sed -i 's,^FROM python:[^ ]*,FROM {base},' "$recipe"; done
+fi
+exec {engine} "$@"
+"""
 ADDRESS = "https://github.com/pinbook/pinbook"
 
 
@@ -100,6 +107,50 @@ def link_or_copy(source: str, target: str) -> None:
 def shared_folder(tmp_path_factory) -> Path:
     """Return the folder of the project that the pages share."""
     return tmp_path_factory.mktemp("pages") / "project"
+
+
+@pytest.fixture
+def folder_with_engine(engine, local_base, mountable, environment) -> Path:
+    """Return an empty folder that the engine can mount; images of projects in it need no registry."""
+    if base := local_base():
+        environment["IMAGE_FLAGS"] = f"--build-arg PYTHON_IMAGE={base}"
+    folder = mountable / "projects"
+    folder.mkdir()
+    yield folder
+    names = ["bird-songs:runtime", "chants-d-oiseaux:runtime"]
+    subprocess.run([engine, "image", "rm", *names], check=False, capture_output=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def empty_folder(engine, local_base, mountable, environment) -> Path:
+    """Return a folder that the engine can mount.
+
+    Where the base image comes from no registry, `docker build` finds in its place the one at hand, and
+    the certificates and settings of this machine's package index.
+    """
+    folder = mountable / "empty"
+    folder.mkdir()
+    if base := local_base():
+        stand_in = folder.parent / "stand-in"
+        stand_in.mkdir(exist_ok=True)
+        certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+        shutil.copy(certificates, stand_in / "ca.pem")
+        (stand_in / "Dockerfile").write_text(
+            f"FROM {base}\nCOPY ca.pem /ca.pem\nENV PIP_CERT=/ca.pem SSL_CERT_FILE=/ca.pem\n"
+        )
+        run(engine, "build", "--quiet", "--tag", STAND_IN, stand_in)
+        # Only the line FROM of a recipe changes, on its way to the engine.
+        program = folder.parent / "bin" / "docker"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(BUILD_ON_STAND_IN.format(engine=shutil.which(engine), base=STAND_IN))
+        program.chmod(0o755)
+        environment["PATH"] = f"{program.parent}{os.pathsep}{environment['PATH']}"
+    yield folder
+    names = [STAND_IN, "guide", "guide:wrong", "guide:right"]
+    subprocess.run([engine, "image", "rm", *names], check=False, capture_output=True)
+    for left in (folder, folder.parent / "stand-in", folder.parent / "bin"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ PROMPT = re.compile(r"<exit (?P<code>\d+)>\n")
 class Terminal:
     """One shell session. What it prints is given back without colours and carriage returns."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, start: Path, environment: dict[str, str]) -> None:
         self.environment = environment
         self._unread = b""
         self._shell = subprocess.Popen(
             [sys.executable, "-c", f"import pty; pty.spawn({BASH})"],
             bufsize=0,
-            cwd=folder,
+            cwd=start,
             env=environment | {"PROMPT_COMMAND": 'echo "<exit $?>"', "PS1": "", "TERM": "xterm"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -37,6 +37,11 @@ class Terminal:
         self.type(command + "\n")
         prompt = self.read_until(PROMPT)
         return int(prompt["code"]), prompt.string[: prompt.start()]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the shell is in."""
+        return Path(self.run("pwd")[1].strip())
 
     def type(self, text: str) -> None:
         self._shell.stdin.write(text.encode())
