@@ -1,0 +1,264 @@
+"""A cluster of containers: results, keys, locks and faults, with a client in a container of the same image."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.support import git
+
+ANSWERS = {"cluster": "dask", "python_version": "3.11"}
+PACKAGE = "pinbook_dask"
+BASICS = f"import json, time, sys; from {PACKAGE} import cluster, seasons; c = cluster.connect();"
+# Every number as its bits.
+RESULTS = """
+errors = c.gather(cluster.search(c, seasons.simulate(days=500)))
+cluster.write(FOLDER, stations=4, days=5000)
+means = cluster.summary(FOLDER).compute()
+print(json.dumps([{k: v.hex() for k, v in errors.items()}, [v.hex() for v in means.to_numpy().ravel()]]))
+"""
+SQUARES = "c.gather(c.map(lambda n: (time.sleep(2), n * n)[1], range(12), pure=False))"
+PLAIN = """
+import asyncio, ssl, sys
+from distributed.comm import connect
+from distributed.security import Security
+async def main():
+    own = Security.temporary().get_connection_args("client")
+    for address, args in (("tcp://scheduler:8786", {}), ("tls://scheduler:8786", own)):
+        try:
+            comm = await connect(address, timeout=10, **args)
+            await comm.write({"op": "identity", "reply": True})
+            print("answer:", await comm.read())
+        except (OSError, ssl.SSLError) as error:
+            print("refused")
+asyncio.run(main())
+"""
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(create, docker, engine, local_base, mountable):
+    """Run make in a project whose cluster has two workers, and Python in a client of it."""
+    if docker("compose", "version", check=False).returncode != 0:
+        pytest.skip("NOT TESTED: make cluster, because the engine has no compose command")
+    folder = shutil.copytree(create("Pinbook dask", **ANSWERS), mountable / "cluster")
+    subprocess.run(["chown", "-R", "4321:4321", folder], check=True)
+    base = local_base("3.11")
+    settings = {
+        "ENGINE": engine,
+        "IMAGE_FLAGS": f"--build-arg PYTHON_IMAGE={base}" if base else "",
+        "COMPOSE_PROJECT_NAME": f"pinbook-cluster-{os.getpid()}",
+        "SCHEDULER_PORT": free_port(),
+        "DASHBOARD_PORT": free_port(),
+    }
+
+    def make(*arguments: str, fails=False) -> subprocess.CompletedProcess:
+        command = ["make", *arguments]
+        options = {"check": False, "capture_output": True, "text": True}
+        result = subprocess.run(command, cwd=folder, env=os.environ | settings, **options)
+        assert (result.returncode != 0) == fails, result.stdout[-3000:] + result.stderr[-3000:]
+        return result
+
+    def client(code: str, *options, address="tls://scheduler:8786", limit=300) -> list[str]:
+        """Run Python as a client of the cluster, or of none, and return its two outputs and exit code."""
+        mounts = ["--volume", f"{folder}/data:/project/data"]
+        if address:
+            network = f"{settings['COMPOSE_PROJECT_NAME']}_default"
+            mounts += ["--volume", f"{folder}/.cluster:/.cluster:ro", "--network", network]
+            mounts += ["--env", f"DASK_SCHEDULER_ADDRESS={address}"]
+        strict = ["--rm", "--user", "4321:4321", "--read-only", "--tmpfs", "/tmp", *mounts]
+        entry = ["--entrypoint", "python", *options, "pinbook-dask:runtime", "-W", "ignore"]
+        command = [engine, "run", *strict, *entry, "-c", code]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=limit)
+
+    make.client, make.folder, make.settings = client, folder, settings
+    make.link = make("cluster").stdout.splitlines()[-1]
+    yield make
+    make("cluster-down")
+
+
+@pytest.fixture
+def containers(docker, cluster):
+    """Return the containers of the cluster as the engine describes them, the scheduler first."""
+    label = f"label=com.docker.compose.project={cluster.settings['COMPOSE_PROJECT_NAME']}"
+
+    def containers() -> list[dict]:
+        names = docker("ps", "--quiet", "--filter", label).stdout.split()
+        found = json.loads(docker("inspect", *names).stdout)
+        return sorted(found, key=lambda one: one["Name"])
+
+    yield containers
+    # Whatever a test has broken is whole for the next one.
+    cluster("cluster")
+
+
+@pytest.fixture
+def slow(pytestconfig):
+    if not pytestconfig.getoption("--all-answers"):
+        pytest.skip("NOT TESTED: faults of a cluster that take minutes: make test-all")
+
+
+def begin(cluster, code: str) -> subprocess.Popen:
+    """Start a client, and return it when it has printed its first line, which says that it works."""
+    import threading
+
+    done = []
+    program = f"{BASICS} print('works', flush=True); {code}"
+    thread = threading.Thread(target=lambda: done.append(cluster.client(program)))
+    thread.start()
+    return thread, done
+
+
+def wait_for_work(cluster, docker, containers) -> str:
+    """Return the ID of a worker that runs a task."""
+    ask = f"{BASICS} print(json.dumps(c.processing()))"
+    for _ in range(60):
+        printed = cluster.client(ask).stdout
+        if any(json.loads(printed).values()):
+            return [one["Id"] for one in containers() if "worker" in one["Name"]][0]
+        time.sleep(1)
+    raise TimeoutError("no worker has work")
+
+
+def test_containers_compute_what_one_process_does(cluster):
+    there = cluster.client(BASICS + RESULTS.replace("FOLDER", "'/project/data/equal'"))
+    here = cluster.client(BASICS + RESULTS.replace("FOLDER", "'/tmp/equal'"), address=None)
+    assert there.returncode == here.returncode == 0, there.stderr + here.stderr
+    (errors_there, means_there), (errors_here, means_here) = map(
+        json.loads, (there.stdout, here.stdout)
+    )
+    assert means_there == means_here
+    for model, error in errors_here.items():
+        # A straight line comes from LAPACK, which promises no bits.
+        if model == "LinearRegression()":
+            there, here = (float.fromhex(one[model]) for one in (errors_there, errors_here))
+            assert there == pytest.approx(here)
+        else:
+            assert errors_there[model] == error, model
+
+
+def test_the_dashboard_answers_at_the_link(cluster):
+    assert cluster.link == f"http://127.0.0.1:{cluster.settings['DASHBOARD_PORT']}/status"
+    run = subprocess.run(["curl", "-fsS", cluster.link], check=True, capture_output=True, text=True)
+    assert "Dask: Status" in run.stdout
+
+
+def test_no_part_has_a_right_that_it_does_not_need(cluster, containers):
+    scheduler, *workers = containers()
+    assert len(workers) == 2
+    for part in (scheduler, *workers):
+        host = part["HostConfig"]
+        assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+        assert part["Config"]["User"] == "4321:4321"
+        assert host["Memory"] == 2 * 1024**3
+        bound = [one for bindings in host["PortBindings"].values() for one in bindings]
+        assert {one["HostIp"] for one in bound} == ({"127.0.0.1"} if part is scheduler else set())
+
+
+def test_nobody_connects_without_the_keys(cluster, containers):
+    network = f"{cluster.settings['COMPOSE_PROJECT_NAME']}_default"
+    tried = cluster.client(PLAIN, "--network", network, address=None)
+    assert tried.stdout.split() == ["refused", "refused"], tried.stderr
+
+
+def test_keys_reach_neither_git_nor_the_image(cluster, docker):
+    keys = cluster.folder / ".cluster/keys.yaml"
+    assert keys.stat().st_mode & 0o777 == 0o600
+    safe = ["-c", f"safe.directory={cluster.folder}"]
+    assert git(cluster.folder, *safe, "status", "--porcelain") == ""
+    look = "grep -rl 'BEGIN.* PRIVATE KEY' /app /etc /root /tmp /cluster 2>/dev/null; ls -d /.cluster"
+    found = docker("run", "--rm", "--entrypoint", "sh", "pinbook-dask:runtime", "-c", look, check=False)
+    assert found.stdout == ""
+
+
+def test_another_lock_or_code_is_refused(cluster, docker):
+    label = '{{index .Config.Labels "lock.sha256"}}'
+    of_image = docker("inspect", "--format", label, "pinbook-dask:runtime").stdout.strip()
+    ask = f"{BASICS} print(c.run_on_scheduler(cluster.environment)['lock'])"
+    lock = cluster.folder / "requirements.txt"
+    assert cluster.client(ask).stdout.strip() == of_image
+    assert hashlib.sha256(lock.read_bytes()).hexdigest() == of_image
+
+    other = cluster.folder / "data/other.txt"
+    other.write_text(lock.read_text() + "iniconfig==2.0.0\n")
+    refused = cluster.client(BASICS, "--volume", f"{other}:/app/requirements.txt:ro")
+    sentence = refused.stderr.splitlines()[-1]
+    assert sentence.startswith("RuntimeError: The cluster is older than this side (the locks differ): run")
+
+    code = f"/app/{PACKAGE}/__init__.py"
+    refused = cluster.client(BASICS, "--volume", f"{other}:{code}:ro")
+    assert "The cluster has other code than src/ here: run `make cluster`" in refused.stderr
+
+
+def test_work_survives_a_killed_worker(cluster, containers, docker):
+    thread, done = begin(cluster, f"print({SQUARES})")
+    docker("kill", wait_for_work(cluster, docker, containers))
+    thread.join()
+    assert done[0].stdout.splitlines()[-1] == str([n * n for n in range(12)]), done[0].stderr
+
+
+def test_a_scheduler_that_sleeps_ten_seconds_loses_nothing(slow, cluster, containers, docker):
+    thread, done = begin(cluster, f"print({SQUARES})")
+    wait_for_work(cluster, docker, containers)
+    scheduler = containers()[0]["Id"]
+    docker("pause", scheduler)
+    time.sleep(10)
+    docker("unpause", scheduler)
+    thread.join()
+    assert done[0].stdout.splitlines()[-1] == str([n * n for n in range(12)]), done[0].stderr
+
+
+def test_a_scheduler_that_starts_again_ends_the_work(slow, cluster, containers, docker):
+    """The work ends with one sentence, because the scheduler has forgotten it."""
+    thread, done = begin(cluster, f"print({SQUARES})")
+    wait_for_work(cluster, docker, containers)
+    scheduler = containers()[0]["Id"]
+    docker("stop", scheduler)
+    time.sleep(10)
+    docker("start", scheduler)
+    thread.join()
+    assert done[0].returncode == 1
+    assert "CancelledError" in done[0].stderr.splitlines()[-1]
+
+
+def test_a_task_that_needs_too_much_memory_fails(slow, cluster, containers):
+    """It takes the workers with it three times, and then dask gives it up."""
+    eat = "c.submit(lambda: [bytearray(b'1' * 2**27) for _ in range(64)]).result()"
+    failed = cluster.client(f"{BASICS} {eat}", limit=600)
+    assert failed.returncode == 1
+    assert "KilledWorker" in failed.stderr.splitlines()[-1] or "MemoryError" in failed.stderr
+
+
+def test_work_survives_a_cut_network(slow, cluster, containers, docker):
+    """A worker is cut off from all others, and comes back after the work is done."""
+    thread, done = begin(cluster, f"print({SQUARES})")
+    worker = wait_for_work(cluster, docker, containers)
+    network = f"{cluster.settings['COMPOSE_PROJECT_NAME']}_default"
+    docker("network", "disconnect", network, worker)
+    thread.join()
+    docker("network", "connect", network, worker)
+    assert done[0].stdout.splitlines()[-1] == str([n * n for n in range(12)]), done[0].stderr
+
+
+def test_a_table_larger_than_all_memory_is_summarised(slow, cluster, containers):
+    """Workers of 512 MB, and 2 GB of readings that they keep: what does not fit lies on the disk."""
+    cluster("cluster", "WORKER_MEMORY=512m")
+    code = """
+import dask.dataframe as dd
+table = dd.from_map(cluster.station, range(80), days=1_000_000).persist()
+count = table["celsius"].count().compute()
+spilled = sum(c.run(lambda dask_worker: dask_worker.data.spilled_total.disk).values())
+print(count, spilled > 2**28)
+"""
+    done = cluster.client(BASICS + code, limit=900)
+    assert done.stdout.split() == ["80000000", "True"], done.stderr[-2000:]
