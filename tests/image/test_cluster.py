@@ -176,8 +176,12 @@ def test_keys_reach_neither_git_nor_the_image(cluster, docker):
     assert keys.stat().st_mode & 0o777 == 0o600
     safe = ["-c", f"safe.directory={cluster.folder}"]
     assert git(cluster.folder, *safe, "status", "--porcelain") == ""
-    look = "grep -rl 'BEGIN.* PRIVATE KEY' /app /etc /root /tmp /cluster 2>/dev/null; ls -d /.cluster"
-    found = docker("run", "--rm", "--entrypoint", "sh", "pinbook-dask:runtime", "-c", look, check=False)
+    look = (
+        "grep -rl 'BEGIN.* PRIVATE KEY' /app /etc /root /tmp /cluster 2>/dev/null; ls -d /.cluster"
+    )
+    found = docker(
+        "run", "--rm", "--entrypoint", "sh", "pinbook-dask:runtime", "-c", look, check=False
+    )
     assert found.stdout == ""
 
 
@@ -193,7 +197,9 @@ def test_another_lock_or_code_is_refused(cluster, docker):
     other.write_text(lock.read_text() + "iniconfig==2.0.0\n")
     refused = cluster.client(BASICS, "--volume", f"{other}:/app/requirements.txt:ro")
     sentence = refused.stderr.splitlines()[-1]
-    assert sentence.startswith("RuntimeError: The cluster is older than this side (the locks differ): run")
+    assert sentence.startswith(
+        "RuntimeError: The cluster is older than this side (the locks differ): run"
+    )
 
     code = f"/app/{PACKAGE}/__init__.py"
     refused = cluster.client(BASICS, "--volume", f"{other}:{code}:ro")
