@@ -22,7 +22,13 @@ cluster.write(FOLDER, stations=4, days=5000)
 means = cluster.summary(FOLDER).compute()
 print(json.dumps([{k: v.hex() for k, v in errors.items()}, [v.hex() for v in means.to_numpy().ravel()]]))
 """
-SQUARES = "c.gather(c.map(lambda n: (time.sleep(2), n * n)[1], range(12), pure=False))"
+SQUARES = """
+work = c.map(lambda n: (time.sleep(3), n * n)[1], range(12), pure=False)
+time.sleep(2)
+print("works", flush=True)
+print(sum(c.gather(work)))
+"""
+ALL_DONE = (0, str(sum(n * n for n in range(12))))
 PLAIN = """
 import asyncio, ssl, sys
 from distributed.comm import connect
@@ -62,25 +68,35 @@ def cluster(create, docker, engine, local_base, mountable):
     }
 
     def make(*arguments: str, fails=False) -> subprocess.CompletedProcess:
-        command = ["make", *arguments]
-        options = {"check": False, "capture_output": True, "text": True}
-        result = subprocess.run(command, cwd=folder, env=os.environ | settings, **options)
+        result = subprocess.run(
+            ["make", *arguments],
+            cwd=folder,
+            env=os.environ | settings,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         assert (result.returncode != 0) == fails, result.stdout[-3000:] + result.stderr[-3000:]
         return result
 
-    def client(code: str, *options, address="tls://scheduler:8786", limit=300) -> list[str]:
-        """Run Python as a client of the cluster, or of none, and return its two outputs and exit code."""
+    def command(code: str, *options: str, address="tls://scheduler:8786") -> list[str]:
+        """Return how to run Python as a client of the cluster, or of none."""
+        network = f"{settings['COMPOSE_PROJECT_NAME']}_default"
+        strict = ["--rm", "--user", "4321:4321", "--read-only", "--tmpfs", "/tmp"]
         mounts = ["--volume", f"{folder}/data:/project/data"]
         if address:
-            network = f"{settings['COMPOSE_PROJECT_NAME']}_default"
             mounts += ["--volume", f"{folder}/.cluster:/.cluster:ro", "--network", network]
             mounts += ["--env", f"DASK_SCHEDULER_ADDRESS={address}"]
-        strict = ["--rm", "--user", "4321:4321", "--read-only", "--tmpfs", "/tmp", *mounts]
         entry = ["--entrypoint", "python", *options, "pinbook-dask:runtime", "-W", "ignore"]
-        command = [engine, "run", *strict, *entry, "-c", code]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=limit)
+        return [engine, "run", *strict, *mounts, *entry, "-c", code]
 
-    make.client, make.folder, make.settings = client, folder, settings
+    def client(code: str, *options: str, limit=300, **where) -> subprocess.CompletedProcess:
+        """Run Python there, for a limited time (s), and return its outputs and exit code."""
+        words = command(code, *options, **where)
+        return subprocess.run(words, check=False, capture_output=True, text=True, timeout=limit)
+
+    make.client, make.command = client, command
+    make.folder, make.settings = folder, settings
     make.link = make("cluster").stdout.splitlines()[-1]
     yield make
     make("cluster-down")
@@ -107,26 +123,19 @@ def slow(pytestconfig):
         pytest.skip("NOT TESTED: faults of a cluster that take minutes: make test-all")
 
 
-def begin(cluster, code: str) -> subprocess.Popen:
-    """Start a client, and return it when it has printed its first line, which says that it works."""
-    import threading
+@pytest.fixture
+def work(cluster):
+    """Begin work of about 20 seconds, call a function while it is done, and return exit code and output."""
 
-    done = []
-    program = f"{BASICS} print('works', flush=True); {code}"
-    thread = threading.Thread(target=lambda: done.append(cluster.client(program)))
-    thread.start()
-    return thread, done
+    def work(disturb) -> tuple[int, str]:
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(cluster.command(BASICS + SQUARES), **both) as process:
+            assert process.stdout.readline() == "works\n"
+            disturb()
+            printed = process.stdout.read()
+        return process.returncode, printed.splitlines()[-1]
 
-
-def wait_for_work(cluster, docker, containers) -> str:
-    """Return the ID of a worker that runs a task."""
-    ask = f"{BASICS} print(json.dumps(c.processing()))"
-    for _ in range(60):
-        printed = cluster.client(ask).stdout
-        if any(json.loads(printed).values()):
-            return [one["Id"] for one in containers() if "worker" in one["Name"]][0]
-        time.sleep(1)
-    raise TimeoutError("no worker has work")
+    return work
 
 
 def test_containers_compute_what_one_process_does(cluster):
@@ -206,35 +215,34 @@ def test_another_lock_or_code_is_refused(cluster, docker):
     assert "The cluster has other code than src/ here: run `make cluster`" in refused.stderr
 
 
-def test_work_survives_a_killed_worker(cluster, containers, docker):
-    thread, done = begin(cluster, f"print({SQUARES})")
-    docker("kill", wait_for_work(cluster, docker, containers))
-    thread.join()
-    assert done[0].stdout.splitlines()[-1] == str([n * n for n in range(12)]), done[0].stderr
+def test_work_survives_a_killed_worker(cluster, containers, docker, work):
+    worker = containers()[1]["Id"]
+    assert work(lambda: docker("kill", worker)) == ALL_DONE
 
 
-def test_a_scheduler_that_sleeps_ten_seconds_loses_nothing(slow, cluster, containers, docker):
-    thread, done = begin(cluster, f"print({SQUARES})")
-    wait_for_work(cluster, docker, containers)
+def test_a_scheduler_that_sleeps_ten_seconds_loses_nothing(slow, containers, docker, work):
     scheduler = containers()[0]["Id"]
-    docker("pause", scheduler)
-    time.sleep(10)
-    docker("unpause", scheduler)
-    thread.join()
-    assert done[0].stdout.splitlines()[-1] == str([n * n for n in range(12)]), done[0].stderr
+
+    def disturb() -> None:
+        docker("pause", scheduler)
+        time.sleep(10)
+        docker("unpause", scheduler)
+
+    assert work(disturb) == ALL_DONE
 
 
-def test_a_scheduler_that_starts_again_ends_the_work(slow, cluster, containers, docker):
+def test_a_scheduler_that_starts_again_ends_the_work(slow, containers, docker, work):
     """The work ends with one sentence, because the scheduler has forgotten it."""
-    thread, done = begin(cluster, f"print({SQUARES})")
-    wait_for_work(cluster, docker, containers)
     scheduler = containers()[0]["Id"]
-    docker("stop", scheduler)
-    time.sleep(10)
-    docker("start", scheduler)
-    thread.join()
-    assert done[0].returncode == 1
-    assert "CancelledError" in done[0].stderr.splitlines()[-1]
+
+    def disturb() -> None:
+        docker("stop", scheduler)
+        time.sleep(10)
+        docker("start", scheduler)
+
+    code, sentence = work(disturb)
+    assert code == 1
+    assert "cancelled" in sentence
 
 
 def test_a_task_that_needs_too_much_memory_fails(slow, cluster, containers):
@@ -245,15 +253,12 @@ def test_a_task_that_needs_too_much_memory_fails(slow, cluster, containers):
     assert "KilledWorker" in failed.stderr.splitlines()[-1] or "MemoryError" in failed.stderr
 
 
-def test_work_survives_a_cut_network(slow, cluster, containers, docker):
-    """A worker is cut off from all others, and comes back after the work is done."""
-    thread, done = begin(cluster, f"print({SQUARES})")
-    worker = wait_for_work(cluster, docker, containers)
+def test_work_survives_a_cut_network(slow, cluster, containers, docker, work):
+    """A worker is cut off from all others until the work is done."""
+    worker = containers()[1]["Id"]
     network = f"{cluster.settings['COMPOSE_PROJECT_NAME']}_default"
-    docker("network", "disconnect", network, worker)
-    thread.join()
-    docker("network", "connect", network, worker)
-    assert done[0].stdout.splitlines()[-1] == str([n * n for n in range(12)]), done[0].stderr
+    assert work(lambda: docker("network", "disconnect", network, worker)) == ALL_DONE
+    docker("rm", "--force", worker)
 
 
 def test_a_table_larger_than_all_memory_is_summarised(slow, cluster, containers):
