@@ -7,10 +7,11 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
-from tests.support import git
+from tests.support import git, run
 
 ANSWERS = {"cluster": "dask", "python_version": "3.11"}
 PACKAGE = "pinbook_dask"
@@ -157,8 +158,8 @@ def test_containers_compute_what_one_process_does(cluster):
 
 def test_the_dashboard_answers_at_the_link(cluster):
     assert cluster.link == f"http://127.0.0.1:{cluster.settings['DASHBOARD_PORT']}/status"
-    run = subprocess.run(["curl", "-fsS", cluster.link], check=True, capture_output=True, text=True)
-    assert "Dask: Status" in run.stdout
+    with urllib.request.urlopen(cluster.link) as page:
+        assert "Dask: Status" in page.read().decode()
 
 
 def test_no_part_has_a_right_that_it_does_not_need(cluster, containers):
@@ -273,3 +274,23 @@ print(count, spilled > 2**28)
 """
     done = cluster.client(BASICS + code, limit=900)
     assert done.stdout.split() == ["80000000", "True"], done.stderr[-2000:]
+
+
+def test_notebooks_find_the_cluster_by_themselves(slow, cluster, containers, engine):
+    """The one in .venv on the host, and the one in the container of `make up`."""
+    settings = os.environ | cluster.settings | {"UID": "4321", "GID": "4321"}
+    options = ["nbconvert", "--execute", "--to", "notebook", "--stdout", "many-machines.ipynb"]
+    cluster("setup")
+    cluster("image", "STAGE=notebook")
+    compose = [engine, "compose", "run", "--rm", "--no-TTY", "--workdir", "/project/notebooks"]
+    for command in (
+        ["../.venv/bin/jupyter", *options],
+        [*compose, "--entrypoint", "jupyter", "notebook", *options],
+    ):
+        ran = run(*command, cwd=cluster.folder / "notebooks", env=settings)
+        outputs = [
+            one for cell in json.loads(ran.stdout)["cells"] for one in cell.get("outputs", [])
+        ]
+        printed = "".join(one.get("text", "") for one in outputs)
+        assert cluster.link in printed
+        assert "100% Completed" in printed
