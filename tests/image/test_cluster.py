@@ -291,6 +291,6 @@ def test_notebooks_find_the_cluster_by_themselves(slow, cluster, containers, eng
         outputs = [
             one for cell in json.loads(ran.stdout)["cells"] for one in cell.get("outputs", [])
         ]
-        printed = "".join(one.get("text", "") for one in outputs)
+        printed = "".join("".join(one.get("text", "")) for one in outputs)
         assert cluster.link in printed
         assert "100% Completed" in printed
