@@ -159,7 +159,7 @@ def test_containers_compute_what_one_process_does(cluster):
 def test_the_dashboard_answers_at_the_link(cluster):
     assert cluster.link == f"http://127.0.0.1:{cluster.settings['DASHBOARD_PORT']}/status"
     with urllib.request.urlopen(cluster.link) as page:
-        assert "Dask: Status" in page.read().decode()
+        assert "Dask Diagnostic UI" in page.read().decode()
 
 
 def test_no_part_has_a_right_that_it_does_not_need(cluster, containers):
