@@ -91,7 +91,7 @@ def cluster(create, docker, engine, local_base, mountable):
         entry = ["--entrypoint", "python", *options, "pinbook-dask:runtime", "-W", "ignore"]
         return [engine, "run", *strict, *mounts, *entry, "-c", code]
 
-    def client(code: str, *options: str, limit=300, **where) -> subprocess.CompletedProcess:
+    def client(code: str, *options: str, limit=500, **where) -> subprocess.CompletedProcess:
         """Run Python there, for a limited time (s), and return its outputs and exit code."""
         words = command(code, *options, **where)
         return subprocess.run(words, check=False, capture_output=True, text=True, timeout=limit)
