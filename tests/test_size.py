@@ -54,6 +54,15 @@ def test_a_project_has_few_files_and_short_ones(project):
     assert max(map(len, makefile.splitlines())) <= 110
 
 
+def test_a_cluster_adds_few_lines_to_the_makefile(project, render):
+    """Its two targets have four lines each at most."""
+    manager = "uv" if (project / "uv.lock").exists() else "requirements"
+    with_cluster = render(cluster="dask", dependency_manager=manager)
+    assert count(with_cluster / "Makefile") <= count(project / "Makefile") + 8
+    assert count(with_cluster / "docker/cluster") <= 80
+    test_comments_start_with_their_subject(with_cluster)
+
+
 def test_the_questions_are_short():
     assert count(ROOT / "copier.yml") <= 150
 

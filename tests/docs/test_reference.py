@@ -29,10 +29,13 @@ OTHERS = {
 # Between them, they have all files that there are.
 DEEP = {"stack": "deep-learning"}
 CUDA = DEEP | {"accelerator": "cuda"}
+DASK = {"cluster": "dask"}
 KINDS = (
     {},
     {"ci": "gitlab"},
     {"dependency_manager": "uv"},
+    DASK,
+    DASK | {"dependency_manager": "uv"},
     DEEP,
     CUDA,
     DEEP | {"dependency_manager": "uv"},
@@ -98,8 +101,8 @@ def test_a_questions_section_names_the_files_it_changes(name, render):
 
 
 def test_each_command_has_its_section_with_the_words_of_make(render):
-    printed = run("make", cwd=render(**CUDA)).stdout
-    commands = dict(re.findall(r"^  (make [\w-]+) +(.+)$", printed, re.MULTILINE))
+    printed = [run("make", cwd=render(**kind)).stdout for kind in (CUDA, DASK)]
+    commands = dict(re.findall(r"^  (make [\w-]+) +(.+)$", "".join(printed), re.MULTILINE))
     documented = {
         name: re.match(r"\n(.+)\.\n", text)[1] for name, text in sections("make.md").items()
     }

@@ -27,17 +27,22 @@ FILES = {
     "LICENSE": "true",
     "Makefile": "true",
     "README.md": "true",
+    "compose.cluster.yaml": "cluster == 'dask'",
     "compose.gpu-podman.yaml": "accelerator == 'cuda'",
     "compose.gpu.yaml": "accelerator == 'cuda'",
     "compose.yaml": "true",
+    "deploy/cluster.yaml": "cluster == 'dask'",
+    "deploy/kustomization.yaml": "cluster == 'dask'",
     "dev-requirements.in": "dependency_manager == 'requirements'",
     "dev-requirements.txt": "dependency_manager == 'requirements'",
     "docker/apt-install": "true",
     "docker/build": "true",
+    "docker/cluster": "cluster == 'dask'",
     "docker/find-libdeps": "true",
     "docker/install-wheels": "true",
     "docker/notebook": "true",
     "docker/wait-for-port": "true",
+    "notebooks/many-machines.ipynb": "cluster == 'dask'",
     "notebooks/quickstart.ipynb": "true",
     "pyproject.toml": "true",
     "renovate.json": "ci != 'none'",
@@ -45,8 +50,10 @@ FILES = {
     "requirements.txt": "dependency_manager == 'requirements'",
     "src/my_ai_project/__init__.py": "true",
     "src/my_ai_project/__main__.py": "true",
+    "src/my_ai_project/cluster.py": "cluster == 'dask'",
     "src/my_ai_project/digits.py": "stack == 'deep-learning'",
     "src/my_ai_project/seasons.py": "stack != 'deep-learning'",
+    "tests/test_cluster.py": "cluster == 'dask'",
     "tests/test_digits.py": "stack == 'deep-learning'",
     "tests/test_seasons.py": "stack != 'deep-learning'",
     "tools/README.md": "true",
@@ -185,6 +192,7 @@ def test_ruff_has_nothing_to_say_about_a_new_project(project):
 def test_a_project_starts_with_the_locks_of_its_stack(project, answers):
     uv = answers["dependency_manager"] == "uv"
     folder = answers["stack"] + "-cuda" * (answers["accelerator"] == "cuda")
+    folder += "-dask" * (answers["cluster"] == "dask")
     locks = sorted((ROOT / "locks" / folder / ("uv" if uv else ".")).glob("*.*"))
     assert locks
     for lock in locks:
@@ -205,7 +213,12 @@ def test_a_project_has_the_licence_that_was_chosen(project, answers):
     [
         *[pytest.param({"stack": stack}, id=stack) for stack in choices("stack")],
         pytest.param({"stack": "deep-learning", "accelerator": "cuda"}, id="cuda"),
+        pytest.param({"cluster": "dask"}, id="dask"),
         pytest.param({"stack": "deep-learning", "dependency_manager": "uv"}, id="addresses-in-uv"),
+        pytest.param(
+            {"cluster": "dask", "package_name": LONG_NAME, "project_slug": LONG_NAME},
+            id="dask-with-long-names",
+        ),
         *[
             pytest.param({"stack": s, "package_name": LONG_NAME, "project_slug": LONG_NAME}, id=i)
             for s, i in [(stack, f"{stack}-with-long-names") for stack in choices("stack")]

@@ -33,7 +33,7 @@ def test_both_lists_of_the_users_files_are_equal():
 
 def test_tools_readme_names_all_files_of_the_user(render):
     named = set()
-    for answers in ({}, {"dependency_manager": "uv"}):
+    for answers in ({}, {"dependency_manager": "uv"}, {"cluster": "dask"}):
         page = (render(**answers) / "tools/README.md").read_text()
         section = page.partition("## Template updates")[2]
         named |= set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", section))
