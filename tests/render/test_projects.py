@@ -52,6 +52,7 @@ FILES = {
     "tools/findsecrets.py": "true",
     "tools/job.py": "true",
     "tools/jupyter_server_config.py": "true",
+    "tools/pintorch.py": "stack == 'deep-learning'",
     "tools/gpu.py": "accelerator == 'cuda'",
     "tools/lockcheck.py": "true",
     "tools/nbclean.py": "true",
