@@ -191,7 +191,9 @@ def main() -> int:
         return execute(Path(sys.argv[2]))
     at_once = os.environ.get("JOBS") or "1"
     if not re.fullmatch(r"[1-9]\d*", at_once):
-        sys.exit(f"JOBS says how many run at once: give it a number, like 2, in place of {at_once}.")
+        sys.exit(
+            f"JOBS says how many run at once: give it a number, like 2, in place of {at_once}."
+        )
     try:
         jobs = asked()
     except (OSError, ValueError, KeyError):

@@ -200,32 +200,21 @@ def test_an_image_that_has_changed_since_is_named(job, folder):
     assert "The outputs are equal." in printed
 
 
-@pytest.fixture
-def small_disk(folder):
-    """A runs/ with room for 100 KB."""
-    (folder / "runs").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k,mode=777", "tmpfs", folder / "runs"]
-    if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("NOT TESTED: a full disk, because only root can mount a small one")
-    yield
-    subprocess.run(["umount", folder / "runs"], check=True)
-
-
-def test_a_full_disk_leaves_what_was_saved_before(small_disk, job, folder):
-    printed, kept = job("print('kept')", RANDOM, fails=True)
-    assert "There is no space left on the disk: make room, and run it again." in printed
-    assert "Traceback" not in printed
-    outputs = [cell.outputs for cell in nbformat.read(kept / "own.ipynb", as_version=4).cells]
+def test_a_full_disk_leaves_what_was_saved_before(folder, docker, notebook):
+    """What runs in the container of a job, with a folder of 100 KB for what it keeps."""
+    write(folder, "own.ipynb", "print('kept')", RANDOM)
+    disk = ["--mount", "type=tmpfs,destination=/media,tmpfs-size=100k,tmpfs-mode=777"]
+    job = """cp /project/notebooks/own.ipynb /media && python /project/tools/job.py --inside /media/own.ipynb >&2
+    echo $? >&2; cat /media/own.ipynb; ls /media >&2"""
+    strict = ["--rm", *STRICT.split(), "--tmpfs", "/tmp:exec", *disk]
+    options = [*strict, "--volume", f"{folder}:/project:ro", "--entrypoint", "sh"]
+    done = docker("run", *options, notebook, "-c", job)
+    *_, said, code, left = done.stderr.splitlines()
+    assert said == "There is no space left on the disk: make room, and run it again."
+    assert (code, left) == ("1", "own.ipynb"), "half a file is left, or the exit code is wrong"
+    assert "Traceback" not in done.stderr
+    outputs = [cell.outputs for cell in nbformat.reads(done.stdout, as_version=4).cells]
     assert outputs[0][0].text == "kept\n"
-    assert runs(folder)[0]["exit"] == 1
-
-
-@pytest.mark.parametrize("given", ["", "notebooks/none.ipynb", "README.md"])
-def test_without_a_notebook_one_sentence_says_how(job, given):
-    printed, kept = job(name=given, fails=True)
-    assert "Name a notebook and its parameters: make job NOTEBOOK=notebooks/x.ipynb" in printed
-    assert "Traceback" not in printed
-    assert kept is None
 
 
 def test_ctrl_c_keeps_what_there_is_and_starts_no_other(start, folder):

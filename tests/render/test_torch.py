@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.render.private_index import LONG_AGO, serve
+from tests.render.test_locks import in_order
 from tests.support import BIN, ROOT, commit_all, git, run
 
 PYTORCH = "https://download.pytorch.org/whl/cpu"
@@ -99,6 +100,8 @@ def files_of(folder: Path, address: str) -> dict[str, str]:
     names = git(folder, "ls-files").split("\n")[:-1]
     texts = {name: (folder / name).read_text().replace(address, PYTORCH) for name in names}
     texts["pyproject.toml"] = tomllib.loads(texts["pyproject.toml"])
+    if "uv.lock" in texts:
+        texts["uv.lock"] = in_order(texts["uv.lock"])
     return texts
 
 
