@@ -144,7 +144,7 @@ def test_a_job_writes_to_its_own_folder_alone_and_has_no_network(job):
 
 def test_a_network_is_there_when_asked_and_asked_again(job, folder):
     asks = "print(len(open('/proc/net/route').readlines()) > 1)"
-    printed, kept = job(asks, NETWORK="1")
+    _, kept = job(asks, NETWORK="1")
     assert "True" in (kept / "own.ipynb").read_text()
     assert runs(folder)[0]["network"] is True
     assert "The outputs are equal." in job(name=f"{kept}/run.json")[0]
