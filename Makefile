@@ -4,6 +4,7 @@ PYTHON := $(or $(shell command -v python3 2>/dev/null),python)
 # This repository locks as projects with requirements.txt do.
 TOOLS := template/{% if dependency_manager == 'requirements' %}tools{% endif %}
 PACKAGES := template/tools/packages.py
+TORCH := "template/tools/{% if stack == 'deep-learning' %}pintorch.py{% endif %}"
 BIN := .venv/bin
 DEMO := demo/my-ai-project
 # Warnings are errors, such as a link to a heading that is gone.
@@ -79,6 +80,11 @@ recording: build/docs/ready ## Run the demonstration, and draw what the terminal
 locks: .venv/ready ## Do the same for the locks that projects start with (UPGRADE=1: newest versions)
 	@BIN=$(BIN) locks/relock $(if $(UPGRADE),upgrade,lock)
 
+.PHONY: torch
+torch: .venv/ready ## Give projects for the CPU another torch (VERSION=2.13.0; TORCH_INDEX: a mirror), then `make locks`
+	@for about in includes/torch.toml pyproject.toml; do $(BIN)/python $(TORCH) cpu $(VERSION) \
+	  --file locks/deep-learning/requirements.in --about $$about || exit; done
+
 .PHONY: hooks
 hooks: .venv/ready ## Make this repository's hooks of those that projects get, and keep its own
 	@rm -rf build/hooks && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD . build/hooks
@@ -90,4 +96,4 @@ hooks: .venv/ready ## Make this repository's hooks of those that projects get, a
 
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for
-	@for benchmark in project hook image; do $(BIN)/python -m benchmarks.$$benchmark || exit; done
+	@for benchmark in project hook image server; do $(BIN)/python -m benchmarks.$$benchmark || exit; done

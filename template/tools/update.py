@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
-from packages import environment, find_uv, output
+from machine import environment, find_uv, output
 
 ANSWERS = ".copier-answers.yml"
 COPIER = "copier>=9.18.0,!=9.19.0,<10"

@@ -31,6 +31,7 @@ def docker(engine):
     names = [f"--filter=reference={host}pinbook-*" for host in ("", "localhost/")]
     made = run("image", "ls", "--quiet", *names).stdout.split()
     run("image", "rm", "--force", *made, check=False)
+    run("volume", "rm", "pinbook-test-cache", check=False)
     run("image", "prune", "--force", "--filter", "label=lock.sha256", check=False)
 
 

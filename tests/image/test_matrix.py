@@ -166,7 +166,7 @@ def test_nothing_in_the_image_helps_an_intruder(docker, runtime, notebook, uv_ru
             "run", "--rm", "--user", "0", "--entrypoint", "sh", image, "-c", look
         ).stdout
         assert printed.startswith("-rw-r--r--") and printed.count("\n") == 1, printed
-    writable = "find / -xdev -writable ! -type l ! -path '/tmp*' ! -path '/var/tmp*' ! -path '/run/lock*' ! -path '/dev/*' 2>/dev/null; true"
+    writable = "find / -xdev -writable ! -type l ! -path /cache ! -path '/tmp*' ! -path '/var/tmp*' ! -path '/run/lock*' ! -path '/dev/*' 2>/dev/null; true"
     tools = (
         "command -v pip pip3 uv gcc cc make git curl;"
         " for python in python python3 /usr/local/bin/python3; do $python -m pip; done; true"

@@ -112,6 +112,15 @@ def test_an_editor_opens_the_project_in_its_container(server, devcontainer, dock
     tests = run(devcontainer, "exec", *where, "python", "-m", "pytest", "-p", "no:cacheprovider")
     assert "4 passed" in tests.stdout
 
+    # The setup from the lock is the image; what an editor runs after a change says whether it still fits.
+    settings = json.loads((server.folder / ".devcontainer/devcontainer.json").read_text())
+    fits = ["sh", "-c", settings["updateContentCommand"]]
+    run(devcontainer, "exec", *where, *fits)
+    lock = server.folder / "requirements.txt"
+    lock.write_text(re.sub(r"(?m)^numpy==\S+", "numpy==1.0", lock.read_text()))
+    said = run(devcontainer, "exec", *where, *fits, fails=True)
+    assert "The lock is not that of the image: rebuild the container." in said.stdout + said.stderr
+
     # A program inside must not write what the editor runs outside.
     own = "touch .devcontainer/new || touch .git/hooks/new || id -u"
     assert run(devcontainer, "exec", *where, "sh", "-c", own).stdout.strip() == "4321"

@@ -1,6 +1,7 @@
 """What a project looks like, for all pairs of answers; with --all-answers, for all combinations."""
 
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -61,6 +62,7 @@ FILES = {
     "tools/findsecrets.py": "true",
     "tools/job.py": "true",
     "tools/jupyter_server_config.py": "true",
+    "tools/pintorch.py": "stack == 'deep-learning'",
     "tools/gpu.py": "accelerator == 'cuda'",
     "tools/lock.py": "true",
     "tools/lockcheck.py": "true",
@@ -239,3 +241,31 @@ def test_the_hooks_change_nothing_in_a_new_project(render, answers):
     commit_all(folder)
     run(BIN / "pre-commit", "run", "--all-files", "--show-diff-on-failure", cwd=folder)
     assert git(folder, "status", "--porcelain") == ""
+
+
+# What the schema of devcontainer.json (containers.dev) lets these be; it admits no other name.
+DEVCONTAINER = {
+    "name": str,
+    "initializeCommand": str | list | dict,
+    "updateContentCommand": str | list | dict,
+    "dockerComposeFile": str | list,
+    "service": str,
+    "runServices": list,
+    "workspaceFolder": str,
+    "overrideCommand": bool,
+    "updateRemoteUserUID": bool,
+    "hostRequirements": dict,
+    "customizations": dict,
+}
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_devcontainer_json_has_what_its_schema_knows(render, accelerator):
+    project = render(stack="deep-learning", accelerator=accelerator)
+    settings = json.loads((project / ".devcontainer/devcontainer.json").read_text())
+    for name, value in settings.items():
+        assert isinstance(value, DEVCONTAINER[name]), name
+    assert {"dockerComposeFile", "service", "workspaceFolder"} <= settings.keys()
+    gpu = {"gpu": "optional"} if accelerator == "cuda" else None
+    assert settings.get("hostRequirements") == gpu
+    assert "features" not in settings
