@@ -19,6 +19,11 @@ HALVES = {
     kind: ROOT / f"template/{{% if dependency_manager == '{kind}' %}}tools{{% endif %}}"
     for kind in ("requirements", "uv")
 }
+# The programs of docker/ that only one of the base images needs.
+DEBIAN, ALPINE = (
+    ROOT / f"template/{{% if base_image == '{base}' %}}docker{{% endif %}}"
+    for base in ("debian", "alpine")
+)
 # A folder for each kind of lock with the programs that a project of this kind has.
 _programs = tempfile.TemporaryDirectory(prefix="pinbook-programs-")
 PROGRAMS = {kind: Path(_programs.name, kind, "tools") for kind in HALVES}

@@ -12,7 +12,7 @@ from tests.support import ROOT
 # asked for raises one: `make sbom`, `verify` and `doctor` brought 268 lines, ten lines of make, four files.
 PROGRAM_LINES = {"requirements": 2860, "uv": 2610}
 LONGEST_PROGRAM = 350
-LINES = {"Makefile": 110, ".pre-commit-config.yaml": 70}
+LINES = {"Makefile": 112, ".pre-commit-config.yaml": 70}
 FILES = 45
 RIDDLE = re.compile(r"^\s*# (It|This|Then|Where|There|So|They|That)\b")
 

@@ -130,20 +130,21 @@ def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
     """Write a lock for wheels/: what was built there has another hash, and nothing an address.
 
     The names of what was built are returned, too. Only a package with a single hash, that of its
-    source, can have been built: wheels/ never stands against a hash of the lock.
+    source, can have been built: wheels/ never stands against a hash of the lock. What has the build
+    tag `1built` has been compiled because the lock has no wheel of it for this system.
     """
     if output("git", "ls-files", WHEELS.parent):
         raise Problem(
             "git tracks wheels/, which belongs to one machine: run `git rm -r --cached wheels`."
         )
     built, adapted = [], []
-    wheels = re.findall(r"^(\w{64})  ([^-]+)-([^-]+)-.*\.whl$", read(WHEELS), re.MULTILINE)
+    wheels = re.findall(r"^(\w{64})  ([^-]+)-([^-]+)-(1built)?.*\.whl$", read(WHEELS), re.MULTILINE)
     for file in files:
         text = read(file)
-        for digest, name, version in wheels:
+        for digest, name, version, tag in wheels:
             start = rf"^({name.replace('_', '[-_.]')}(?:\[[^]]*])?)"
             entry = rf"(?mi){start}(?:=={re.escape(version)}(?=[ ;])| @ \S+)(.*\n(?: .*\n)*)"
-            fitted = re.sub(entry, functools.partial(fit_entry, version, digest), text)
+            fitted = re.sub(entry, functools.partial(fit_entry, version, tag, digest), text)
             if digest in fitted and digest not in text:
                 built.append(name)
             text = fitted
@@ -152,9 +153,11 @@ def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
     return adapted, ", ".join(sorted(set(built)))
 
 
-def fit_entry(version: str, digest: str, entry: re.Match) -> str:
+def fit_entry(version: str, tag: str, digest: str, entry: re.Match) -> str:
     """Return an entry of a lock by version, with the hash of the wheel where only a source has one."""
     lines = f"{entry[1]}=={version}{entry[2]}"
+    if tag == "1built":
+        return re.sub(r"(?s)--hash=.*", f"--hash=sha256:{digest}\n", lines)
     hashes = re.findall(r"--hash=sha256:(\w{64})", lines)
     if len(hashes) == 1 and ".whl" not in entry[0].split("\\")[0]:
         return lines.replace(hashes[0], digest)
@@ -164,15 +167,18 @@ def fit_entry(version: str, digest: str, entry: re.Match) -> str:
 def collect_wheels(locked: Path, folder: Path, temporary: Path) -> None:
     """Put the wheels of a lock in pip's format into a folder; pip checks each against its hashes.
 
-    Where wheels/ is filled, they come from there and no index is asked.
+    Where wheels/ has them, they come from there and no index is asked.
     """
     options: list[str | Path] = ["--require-hashes", "--no-deps", "--wheel-dir", folder]
     if WHEELS.exists():
         (locked,), _ = adapt_to_wheels([locked], temporary)
-        options += ["--no-index", "--find-links", WHEELS.parent]
+        options += ["--find-links", WHEELS.parent]
     pip = [sys.executable, "-m", "pip", "wheel", *options, "--requirement", locked]
+    settings = dict(os.environ)
     try:
-        run(*pip, env=dict(os.environ))
+        # The lock may have moved on since wheels/ was filled.
+        if not (WHEELS.exists() and succeeds(*pip, "--no-index", env=settings)):
+            run(*pip, env=settings)
     except subprocess.CalledProcessError:
         raise Problem(
             "pip could not collect the wheels. If a package failed to build, create"

@@ -36,6 +36,7 @@ KINDS = (
     {"dependency_manager": "uv"},
     DASK,
     DASK | {"dependency_manager": "uv"},
+    {"base_image": "alpine"},
     DEEP,
     CUDA,
     DEEP | {"dependency_manager": "uv"},

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support import commit_all
 
+STAND_IN = "localhost/python:3.13-alpine"
+WITH_PACKAGES = f"{STAND_IN}-with-packages"
 # What an engine on a busy machine says now and then, before it has run anything.
 LOST = "unable to start container process: waiting for init preliminary setup"
 
@@ -36,14 +38,27 @@ def docker(engine):
 
 
 @pytest.fixture(scope="session")
-def make(engine, local_base):
+def alpine_base(docker) -> str:
+    """The stand-in for Alpine's image, or nothing where none is here: the pinned one is pulled then.
+
+    The stand-in reaches no mirror, so it gets a small repository of its own.
+    """
+    if docker("image", "inspect", STAND_IN, check=False).returncode:
+        return ""
+    docker("build", "--quiet", "--tag", WITH_PACKAGES, Path(__file__).parent / "alpine_base")
+    return WITH_PACKAGES
+
+
+@pytest.fixture(scope="session")
+def make(engine, local_base, alpine_base):
     """Run make in a project."""
 
     def run(
         project: Path, *targets: str, flags: str = "", check=True
     ) -> subprocess.CompletedProcess:
         dockerfile = (project / "Dockerfile").read_text()
-        if base := local_base("3.11" if "python:3.11" in dockerfile else "3.13"):
+        base = local_base("3.11" if "python:3.11" in dockerfile else "3.13")
+        if base := alpine_base if "apk-install" in dockerfile else base:
             flags = f"--build-arg PYTHON_IMAGE={base} {flags}"
         command = ["make", *targets, f"ENGINE={engine}", f"IMAGE_FLAGS={flags}"]
         both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -109,6 +124,23 @@ def uv_runtime(small_projects, make) -> str:
     """The production image of a project with uv.lock, where uv knows no index but that of the lock."""
     make(small_projects["uv"], "image", flags="--no-cache-filter wheels-runtime")
     return "pinbook-uv:runtime"
+
+
+@pytest.fixture(scope="session")
+def alpine_project(create) -> Path:
+    return create("Pinbook alpine", stack="minimal", base_image="alpine")
+
+
+@pytest.fixture(scope="session")
+def alpine_runtime(alpine_project, make) -> str:
+    make(alpine_project, "image")
+    return "pinbook-alpine:runtime"
+
+
+@pytest.fixture(scope="session")
+def alpine_notebook(alpine_project, make) -> str:
+    make(alpine_project, "image", "STAGE=notebook")
+    return "pinbook-alpine:notebook"
 
 
 @pytest.fixture

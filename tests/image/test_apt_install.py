@@ -5,11 +5,12 @@ The real ones install and clean in test_libraries.py.
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "template" / "docker" / "apt-install"
+from tests.support import DEBIAN
+
+TOOL = DEBIAN / "apt-install"
 
 
 @pytest.fixture

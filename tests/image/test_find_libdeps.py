@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.image.elf_files import BITS, write_elf
+from tests.support import DEBIAN
 
-TOOL = Path(__file__).parents[2] / "template" / "docker" / "find-libdeps"
+TOOL = DEBIAN / "find-libdeps"
 pytestmark = pytest.mark.skipif(
     not shutil.which("dpkg-query"), reason="find-libdeps asks Debian's package database"
 )

@@ -142,7 +142,7 @@ PARSERS = {
     "*.mk": parse_make,
     "*requirements.in": parse_requirements,
     "*requirements.txt": parse_requirements,
-    "docker/apt-*.txt": plain_text,
+    "docker/ap[kt]-*.txt": plain_text,
     "Dockerfile": plain_text,
     ".dockerignore": plain_text,
     ".gitattributes": plain_text,

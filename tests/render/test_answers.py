@@ -151,6 +151,12 @@ def unescaped(markdown: str) -> str:
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown)
 
 
+def test_deep_learning_on_alpine_is_refused_with_what_to_choose(folder_template, tmp_path):
+    data = {"base_image": "alpine", "stack": "deep-learning"}
+    with pytest.raises(ValueError, match=r"'base_image': No torch for musl; try debian$"):
+        copier.run_copy(str(folder_template), tmp_path / "p", data=data, defaults=True, quiet=True)
+
+
 @pytest.mark.xdist_group("projects")
 @pytest.mark.parametrize("author", ['Ada, Countess & "Co" <\\> é🐦', "a@b: c; d", "x" * 120])
 def test_a_hostile_author_and_description_become_metadata(author, render, projects, tmp_path):

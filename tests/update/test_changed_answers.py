@@ -49,6 +49,20 @@ def test_each_choice_can_be_taken_later(project, fresh, versions, tmp_path, ques
     check(project, was, fresh("v1.0.0"), new, edits)
 
 
+def test_alpine_taken_later_loses_no_list_of_packages(project):
+    project = project()
+    lists = {"docker/apt-run.txt": "libpq5\n", "docker/apt-build.txt": "gcc\n"}
+    for path, text in lists.items():
+        (project / path).write_text(text)
+    commit(project)
+    run(*NEWEST, "update", "--defaults", AT_ONE, "--data=base_image=alpine", cwd=project)
+    assert {path: (project / path).read_text() for path in lists} == lists
+    docker = {path.name for path in (project / "docker").iterdir()}
+    assert {"apk-install", "build-wheels"} <= docker
+    assert "apt-install" not in docker
+    assert "alpine" in (project / "Dockerfile").read_text()
+
+
 def test_a_users_file_can_be_brought_back_with_a_new_answer(project, versions, tmp_path):
     project = project()
     edit_the_templates(project, TYPICAL_EDITS)
