@@ -7,30 +7,17 @@ With --check nothing is written. Exit codes: 0 done, 1 the page does not fit the
 """
 
 import ast
+import re
 import sys
 import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/reference/tools.md"
-CUDA = "{% if stack == 'deep-learning' and accelerator == 'cuda' %}gpu.py{% endif %}"
-ONE_LOCK = "{% if dependency_manager == 'requirements' %}tools{% endif %}"
-PROGRAMS = {
-    "tools/packages.py": "template/tools/packages.py",
-    "tools/lockcheck.py": f"template/{ONE_LOCK}/lockcheck.py",
-    "tools/nbclean.py": "template/tools/nbclean.py",
-    "tools/findsecrets.py": "template/tools/findsecrets.py",
-    "tools/job.py": "template/tools/job.py",
-    "tools/gpu.py": f"template/tools/{CUDA}",
-    "tools/update.py": "template/tools/update.py",
-    **{
-        f"docker/{name}": f"template/docker/{name}"
-        for name in (
-            *("build", "notebook", "install-wheels", "apt-install", "find-libdeps"),
-            "wait-for-port",
-        )
-    },
-}
+# A folder or a file that comes with some answers has them in its name.
+ANSWERS = re.compile(r"{%.*?%}")
+STARTS = re.compile(r"^ *(?:sys\.exit\()?main\(", re.MULTILINE)
+FOLDERS = ("docker", "tools", "{% if dependency_manager == 'requirements' %}tools{% endif %}")
 HEAD = """# Tools
 
 What each program of a project says about itself: usage, environment variables and exit codes. `make docs` takes these
@@ -45,8 +32,8 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     parts = [
-        f"## `{name}`\n\n{textwrap.indent(text_of(ROOT / path), '    ')}\n"
-        for name, path in PROGRAMS.items()
+        f"## `{name}`\n\n{textwrap.indent(text_of(path), '    ')}\n"
+        for name, path in sorted(programs().items())
     ]
     text = "\n".join([HEAD, *parts])
     if sys.argv[1:]:
@@ -58,9 +45,23 @@ def main() -> int:
     return 0
 
 
+def programs() -> dict[str, Path]:
+    """Return the programs of a project, without the modules that they share, by their names there."""
+    paths = [path for folder in FOLDERS for path in (ROOT / "template" / folder).iterdir()]
+    return {
+        ANSWERS.sub("", path.relative_to(ROOT / "template").as_posix()): path
+        for path in paths
+        if path.parent.name == "docker" or STARTS.search(read(path))
+    }
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def text_of(program: Path) -> str:
     """Return the docstring of a Python program, or the first comment of a shell script."""
-    source = program.read_text(encoding="utf-8")
+    source = read(program)
     if '"""' in source[:40]:
         return ast.get_docstring(ast.parse(source)) or ""
     lines = source.splitlines()[1:]
