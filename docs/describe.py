@@ -17,7 +17,15 @@ PAGE = ROOT / "docs/reference/tools.md"
 # A folder or a file that comes with some answers has them in its name.
 ANSWERS = re.compile(r"{%.*?%}")
 STARTS = re.compile(r"^ *(?:sys\.exit\()?main\(", re.MULTILINE)
-FOLDERS = ("docker", "tools", "{% if dependency_manager == 'requirements' %}tools{% endif %}")
+FOLDERS = (
+    "tools",
+    "{% if dependency_manager == 'requirements' %}tools{% endif %}",
+    "docker",
+    # Both bases have a find-libdeps, and the page shows the last one.
+    "{% if base_image == 'alpine' %}docker{% endif %}",
+    "{% if base_image == 'debian' %}docker{% endif %}",
+)
+
 HEAD = """# Tools
 
 What each program of a project says about itself: usage, environment variables and exit codes. `make docs` takes these
@@ -49,9 +57,9 @@ def programs() -> dict[str, Path]:
     """Return the programs of a project, without the modules that they share, by their names there."""
     paths = [path for folder in FOLDERS for path in (ROOT / "template" / folder).iterdir()]
     return {
-        ANSWERS.sub("", path.relative_to(ROOT / "template").as_posix()): path
+        ANSWERS.sub("", path.relative_to(ROOT / "template").as_posix()).removesuffix(".jinja"): path
         for path in paths
-        if path.parent.name == "docker" or STARTS.search(read(path))
+        if "docker" in path.parent.name or STARTS.search(read(path))
     }
 
 

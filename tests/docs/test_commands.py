@@ -127,10 +127,17 @@ def test_few_blocks_are_not_run_and_each_says_why():
         "it changes the packages of the machine",
         "it downloads an image from Docker Hub",
     ]
+    of_cluster = [
+        "the shared project has no dask",
+        "the shared project is not to change its answers",
+        "there is no registry",
+        "there is no Kubernetes",
+    ]
     guides = ["docs/guide/docker.md", "docs/fr/guide/docker.md"]
     assert not_run == {
         *((name, "these are the tests") for name in ("README.md", "README.fr.md")),
         *((guide, reason) for guide in guides for reason in reasons),
+        *(("docs/how-to/compute-on-a-cluster.md", reason) for reason in of_cluster),
         ("docs/how-to/publish-the-image.md", "needs GitHub"),
         ("docs/how-to/verify-an-image.md", "needs a registry"),
     }
