@@ -76,7 +76,7 @@ def problems(english: str, french: str) -> list[str]:
 
 def shape(part: str) -> tuple:
     """Return what a part and its translation have in common: its kind, its size, and its commands."""
-    if part.startswith("```console") or part.startswith("<!--"):
+    if part.startswith(("```console", "<!--")):
         return (re.sub(r"--data language=fr |(?<=project_name=)\"[^\"]*\"", "", part),)
     if part.startswith("```"):
         return (part.splitlines()[0], part.count("\n"))
