@@ -10,7 +10,7 @@ from tests.support import ROOT
 
 # What the projects have now. A change that shortens something lowers its limit. Only what a person has
 # asked for raises one: `make sbom`, `verify` and `doctor` brought 268 lines, ten lines of make, four files.
-PROGRAM_LINES = {"requirements": 2860, "uv": 2610}
+PROGRAM_LINES = {"requirements": 2927, "uv": 2674}
 LONGEST_PROGRAM = 350
 LINES = {"Makefile": 112, ".pre-commit-config.yaml": 70}
 FILES = 45

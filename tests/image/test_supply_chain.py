@@ -78,6 +78,8 @@ def published(registry, small_project, settings, docker, tmp_path_factory) -> tu
     assert f"make verify IMAGE={image}" in (clone / "build/summary").read_text()
     yield clone, image
     docker("image", "rm", "--force", image, check=False)
+    for name in (f"{output['name']}:{runner['GITHUB_SHA']}", f"{registry}/bare"):
+        docker("image", "rm", "--force", name, check=False)
 
 
 @pytest.fixture
