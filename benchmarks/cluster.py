@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.project import copy
+from benchmarks.project import ROOT, copy
 
 WORKERS = (1, 2, 4)
 
@@ -43,11 +43,10 @@ def main() -> None:
             subprocess.run(
                 ["make", "setup"], cwd=project, check=True, capture_output=True, text=True
             )
-            program = [project / ".venv/bin/python", "-W", "ignore", __file__, "--inside"]
-            options = [str(args.rounds), str(args.days), folder]
-            measured = subprocess.run(
-                [*program, *options], check=True, stdout=subprocess.PIPE, text=True
-            )
+            inside = [project / ".venv/bin/python", "-W", "ignore", "-m", "benchmarks.cluster"]
+            inside += ["--inside", str(args.rounds), str(args.days), folder]
+            pipe = {"stdout": subprocess.PIPE, "text": True}
+            measured = subprocess.run(inside, check=True, cwd=ROOT, **pipe)
         except (OSError, subprocess.CalledProcessError) as error:
             sys.exit(f"benchmark stopped: {error}\n{getattr(error, 'stderr', '') or ''}")
     report(json.loads(measured.stdout.splitlines()[-1]), args)
