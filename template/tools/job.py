@@ -27,7 +27,6 @@ USAGE = "Name a notebook and its parameters: make job NOTEBOOK=notebooks/x.ipynb
 # Compilers start what they put into /tmp. Models come from the volume of compose.yaml.
 OPTIONS = """--rm --init --tmpfs /tmp:exec --entrypoint python --env PYTHONPATH=/project/src
     --env RUN_FOLDER=/media --env XDG_CACHE_HOME=/cache"""
-FULL = "There is no space left on the disk: make room, and run it again."
 # `make image` has just built it, so its labels say what is here now.
 LABEL = '{{index .Config.Labels "%s"}}'
 LABELS = f"{{{{.Id}}}} {LABEL % 'lock.sha256'} {LABEL % 'org.opencontainers.image.revision'}"
@@ -88,13 +87,14 @@ def compare(before: Path, folder: Path) -> int:
 def new_folder(commit: str) -> Path:
     """Make the folder of a run; two that start in the same second get one each."""
     name = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + commit[:7]
-    for number in itertools.count(1):
-        folder = Path("runs", name + (f"-{number}" if number > 1 else ""))
+    folder, number = Path("runs", name), 1
+    while True:
         try:
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
-            continue
+            number += 1
+            folder = Path("runs", f"{name}-{number}")
 
 
 def run(image: str, job: dict, stopped: list) -> int:
@@ -174,7 +174,7 @@ def asked() -> list[dict]:
     files = [[w] if Path(w).is_file() else sorted(glob.glob(w)) or [w] for w in words]
     jobs = []
     for path in map(Path, itertools.chain(*files)):
-        job = {"path": path, "parameters": parameters, "network": network, "before": None}
+        job: dict = {"path": path, "parameters": parameters, "network": network, "before": None}
         if path.name == "run.json":
             old = read(path)
             job |= {"path": Path(old["notebook"]), "before": path.parent}
@@ -212,4 +212,4 @@ try:
 except OSError as error:
     if error.errno != errno.ENOSPC:
         raise
-    sys.exit(FULL)
+    sys.exit("There is no space left on the disk: make room, and run it again.")

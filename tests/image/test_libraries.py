@@ -153,7 +153,7 @@ REAL_PACKAGES = {
 }
 
 
-def test_the_advice_for_real_packages_ends_in_an_image_that_works(create, make, docker, request):
+def test_the_advice_for_real_packages_ends_in_a_working_image(create, make, docker, request):
     """Takes about five minutes, so it runs with --all-answers."""
     if not request.config.getoption("--all-answers"):
         pytest.skip("NOT TESTED: the libraries of real packages, which `make test-all` tests")
