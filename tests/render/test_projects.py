@@ -1,5 +1,6 @@
 """What a project looks like, for all pairs of answers; with --all-answers, for all combinations."""
 
+import functools
 import itertools
 import json
 import re
@@ -93,15 +94,21 @@ LONG_NAME = "n" * 63
 
 def holds(condition, answers: dict) -> bool:
     """Whether a condition in the language of copier.yml is true for these answers."""
-    expression = str(condition).strip().removeprefix("{{").removesuffix("}}")
-    return bool(jinja2.Environment().compile_expression(expression)(**answers))
+    return bool(compiled(str(condition))(**answers))
+
+
+@functools.cache
+def compiled(condition: str):
+    expression = condition.strip().removeprefix("{{").removesuffix("}}")
+    return jinja2.Environment().compile_expression(expression)
 
 
 def asked(answers: dict) -> bool:
     """Whether each answer that is no default is to a question that Copier would ask."""
     return all(
-        answer == QUESTIONS[name]["default"] or holds(QUESTIONS[name].get("when", True), answers)
-        for name, answer in answers.items()
+        answers[name] == question["default"] or holds(question["when"], answers)
+        for name, question in QUESTIONS.items()
+        if "when" in question and name in answers
     )
 
 
@@ -124,10 +131,12 @@ def combinations(everything: bool) -> list[dict]:
     rows = all_rows = [row for row in itertools.product(*values.values()) if possible(row)]
     if not everything:
         rows = list(AllPairs(list(values.values()), filter_func=possible))
+        covered = set().union(*map(pairs_of, rows))
         # AllPairs loses a pair where a question is not always asked.
         for row in all_rows:
-            if not pairs_of(row) <= set().union(*map(pairs_of, rows)):
+            if not pairs_of(row) <= covered:
                 rows.append(row)
+                covered |= pairs_of(row)
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
