@@ -93,6 +93,8 @@ def need_uv() -> str:
 
 def install_uv(pin: str) -> str:
     """Install this uv of the lock into .venv, with pip, and return its path."""
+    if not pin:
+        raise Problem("There is no uv: install it, or add it to the development packages.")
     if "--hash=" not in pin:
         raise Problem(
             "The lock has no hashes for uv: install uv on this machine, then run `make lock`."

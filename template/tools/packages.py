@@ -163,8 +163,10 @@ def collect(part: str, folder: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as temporary:
         if part == "uv":
+            if not (pin := locking.uv_pin()):
+                raise Problem(f"The lock has no uv: add it to {list(LOCKS.values())[-1]}.")
             locked = Path(temporary, "uv.txt")
-            locked.write_text(locking.uv_pin(), encoding="utf-8")
+            locked.write_text(pin, encoding="utf-8")
         else:
             locked = locking.part_of_lock(part, Path(temporary))
         machine.collect_wheels(locked, folder, Path(temporary))

@@ -79,12 +79,12 @@ def lock_fits(uv: str, env: dict[str, str]) -> bool:
 
 
 def uv_pin() -> str:
-    """Return what the lock says of uv, in pip's format."""
+    """Return what the lock says of uv, in pip's format, or nothing where it has none."""
     for package in load(Path("uv.lock")).get("package", []):
         if package["name"] == "uv":
             hashes = [f"--hash={wheel['hash']}" for wheel in package["wheels"]]
             return " ".join([f"uv=={package['version']}", *hashes])
-    raise Problem("The lock has no uv: add it to the dev group of pyproject.toml, or install it.")
+    return ""
 
 
 def make(uv: str, options: tuple[str, ...]) -> None:

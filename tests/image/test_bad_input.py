@@ -85,7 +85,7 @@ def break_the_code(project):
         (break_the_code, "SyntaxError"),
         (break_a_hash_of_uv, r"(?s)DO NOT MATCH THE HASHES.*cycler=="),
         (ask_for_more_of_uv, "uv.lock does not fit pyproject.toml: run `make lock`."),
-        (lose_uv, "The lock has no uv: add it to the dev group of pyproject.toml."),
+        (lose_uv, "The lock has no uv: add it to pyproject.toml."),
     ],
 )
 def test_the_build_stops_and_says_why(clone, small_projects, make, spoil, cause):
