@@ -108,6 +108,7 @@ def compiled(result) -> list[str]:
     return re.findall(r"build-wheels: Compiling (\S+) \(", result.stdout)
 
 
+@pytest.mark.slow
 def test_what_has_no_wheel_is_compiled_once_and_kept(tiny, make):
     def tqdm(version):
         return f"tqdm=={version} \\\n    --hash=sha256:{TQDM[version]}\n"

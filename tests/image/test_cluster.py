@@ -119,13 +119,6 @@ def containers(docker, cluster):
 
 
 @pytest.fixture
-def slow(pytestconfig):
-    """Only with --all-answers, because the tests that ask for this take about two minutes each."""
-    if not pytestconfig.getoption("--all-answers"):
-        pytest.skip("NOT TESTED: faults of a cluster that take minutes: make test-all")
-
-
-@pytest.fixture
 def work(cluster):
     """Begin work of about 20 seconds, call a function meanwhile, and return exit code and last words."""
 
@@ -223,7 +216,8 @@ def test_work_survives_a_killed_worker(cluster, containers, docker, work):
     assert work(lambda: docker("kill", worker)) == ALL_DONE
 
 
-def test_a_scheduler_that_sleeps_ten_seconds_loses_nothing(slow, containers, docker, work):
+@pytest.mark.slow
+def test_a_scheduler_that_sleeps_ten_seconds_loses_nothing(containers, docker, work):
     scheduler = containers()[0]["Id"]
 
     def disturb() -> None:
@@ -234,7 +228,8 @@ def test_a_scheduler_that_sleeps_ten_seconds_loses_nothing(slow, containers, doc
     assert work(disturb) == ALL_DONE
 
 
-def test_a_scheduler_that_starts_again_ends_the_work(slow, containers, docker, work):
+@pytest.mark.slow
+def test_a_scheduler_that_starts_again_ends_the_work(containers, docker, work):
     """The work ends with one sentence, because the scheduler has forgotten it."""
     scheduler = containers()[0]["Id"]
 
@@ -249,7 +244,8 @@ def test_a_scheduler_that_starts_again_ends_the_work(slow, containers, docker, w
     assert "cancelled for reason: scheduler-connection-lost" in printed
 
 
-def test_a_task_that_needs_too_much_memory_fails(slow, cluster, containers):
+@pytest.mark.slow
+def test_a_task_that_needs_too_much_memory_fails(cluster, containers):
     """It takes the workers with it three times, and then dask gives it up."""
     eat = "c.submit(lambda: [bytearray(b'1' * 2**27) for _ in range(64)]).result()"
     failed = cluster.client(f"{BASICS} {eat}", limit=600)
@@ -257,7 +253,8 @@ def test_a_task_that_needs_too_much_memory_fails(slow, cluster, containers):
     assert "KilledWorker" in failed.stderr.splitlines()[-1] or "MemoryError" in failed.stderr
 
 
-def test_work_survives_a_cut_network(slow, cluster, containers, docker, work):
+@pytest.mark.slow
+def test_work_survives_a_cut_network(cluster, containers, docker, work):
     """A worker is cut off from all others until the work is done."""
     worker = containers()[1]["Id"]
     network = f"{cluster.settings['COMPOSE_PROJECT_NAME']}_default"
@@ -265,7 +262,8 @@ def test_work_survives_a_cut_network(slow, cluster, containers, docker, work):
     docker("rm", "--force", worker)
 
 
-def test_a_table_larger_than_all_memory_is_summarised(slow, cluster, containers):
+@pytest.mark.slow
+def test_a_table_larger_than_all_memory_is_summarised(cluster, containers):
     """Workers of 512 MB, and 2 GB of readings that they keep: what does not fit lies on the disk."""
     cluster("cluster", "WORKER_MEMORY=512m")
     code = """
@@ -279,7 +277,8 @@ print(count, spilled > 2**28)
     assert done.stdout.split() == ["80000000", "True"], done.stderr[-2000:]
 
 
-def test_notebooks_find_the_cluster_by_themselves(slow, cluster, containers, engine):
+@pytest.mark.slow
+def test_notebooks_find_the_cluster_by_themselves(cluster, containers, engine):
     """The one in .venv on the host, and the one in the container of `make up`."""
     settings = os.environ | cluster.settings | {"UID": "4321", "GID": "4321"}
     options = ["nbconvert", "--execute", "--to", "notebook", "--stdout", "many-machines.ipynb"]

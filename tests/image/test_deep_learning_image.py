@@ -8,6 +8,7 @@ import pytest
 from tests.image.test_matrix import STRICT, USERS
 from tests.support import ROOT, TORCH_IS_HERE, fill_wheels
 
+pytestmark = pytest.mark.slow
 IMAGE = "pinbook-deep:runtime"
 SEES = """
 import torch

@@ -49,13 +49,9 @@ def test_the_job_passes_in_its_image(run_job):
     assert "4 passed" in run_job("check")
 
 
-def test_the_image_is_built_and_tried_without_a_daemon(request, run_job, docker, local_base, mount):
-    """Takes four minutes on two free cores, so only --all-answers runs it.
-
-    The container is privileged, as on the shared runners of GitLab.com. Nothing is pushed.
-    """
-    if not request.config.getoption("--all-answers"):
-        pytest.skip("NOT TESTED: GitLab's image job, because it is slow: run `make test-all`")
+@pytest.mark.slow
+def test_the_image_is_built_and_tried_without_a_daemon(run_job, docker, local_base, mount):
+    """The container is privileged, as on the shared runners of GitLab.com. Nothing is pushed."""
     before = ""
     if base := local_base():
         docker("save", "--output", mount / "base.tar", base)

@@ -153,10 +153,8 @@ REAL_PACKAGES = {
 }
 
 
-def test_the_advice_for_real_packages_ends_in_a_working_image(create, make, docker, request):
-    """Takes about five minutes, so it runs with --all-answers."""
-    if not request.config.getoption("--all-answers"):
-        pytest.skip("NOT TESTED: the libraries of real packages, which `make test-all` tests")
+@pytest.mark.slow
+def test_the_advice_for_real_packages_ends_in_a_working_image(create, make, docker):
     project = create("Pinbook real", stack="minimal")
     (project / "requirements.in").write_text("\n".join(REAL_PACKAGES) + "\n")
     (project / "dev-requirements.in").write_text("-c requirements.txt\nuv\n")
