@@ -68,8 +68,11 @@ def set_parameters(notebook: dict, parameters: dict) -> None:
 
 
 def outputs(notebook: Path) -> str:
-    """Return what the cells show, without the addresses of objects, which differ in every run."""
-    shown = [cell.get("outputs") for cell in read(notebook)["cells"]]
+    """Return what the cells show, without warnings, progress and addresses, which differ in every run."""
+    shown = [
+        [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+        for cell in read(notebook)["cells"]
+    ]
     return re.sub(r"\b0x[0-9a-f]{6,}", "0x", json.dumps(shown, sort_keys=True))
 
 
