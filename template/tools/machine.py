@@ -107,15 +107,8 @@ def install_uv(pin: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "uv.txt")
         file.write_text(pin, encoding="utf-8")
-        pip: list[str | Path] = [
-            VENV_PYTHON,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]
-        pip += ["--require-hashes", "--no-deps", f"--requirement={file}"]
+        options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
+        pip = [str(VENV_PYTHON), "-m", "pip", "install", *options, f"--requirement={file}"]
         # The wheels in wheels/ can be those of another system.
         wheels = ["--no-index", f"--find-links={WHEELS.parent}"]
         if not (WHEELS.exists() and succeeds(*pip, *wheels)):
@@ -213,9 +206,14 @@ def run_hashed(*command: str | Path) -> None:
 def run_quietly(
     *command: str | Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess:
-    result = subprocess.run(command, check=False, env=env or environment(), capture_output=True)
-    out, errors = (part.decode(errors="replace") for part in (result.stdout, result.stderr))
-    return subprocess.CompletedProcess(command, result.returncode, out, errors)
+    return subprocess.run(
+        command,
+        check=False,
+        env=env or environment(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 def succeeds(*command: str | Path, env: dict[str, str] | None = None) -> bool:

@@ -40,7 +40,7 @@ import machine
 from lock import LOCKS
 from lockcheck import failures
 from machine import VENV_PYTHON, environment, output, run
-from project import READY, Problem, oldest_python, pyproject, read
+from project import READY, Problem, normal, oldest_python, pyproject, read
 
 STATE = Path(".venv/installed")
 
@@ -200,7 +200,7 @@ def upgrade(names: list[str]) -> None:
     """Move the pins of these packages, or of all, to the newest versions."""
     locked = pins("".join(map(read, LOCKS)))
     for name in names:
-        if re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", name)[0]).lower() not in locked:
+        if normal(re.split(r"[^\w.-]", name)[0]) not in locked:
             source = next(iter(LOCKS.values()))
             raise Problem(f"{name} is in no lock: add it to {source}, then run `make lock`.")
     lock(*[f"--upgrade-package={name}" for name in names] or ["--upgrade"])

@@ -68,6 +68,11 @@ def oldest_python() -> str:
     raise Problem('pyproject.toml needs a line like requires-python = ">=3.11": add it.')
 
 
+def normal(name: str) -> str:
+    """Return the name of a package as indexes spell it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def bare(text: str) -> str:
     """Return a text, such as a URL, without the user names and passwords of its URLs."""
     return LOGIN.sub(r"://\1", text).rstrip("/")

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
 from lock import LOCKS, pinned_files
+from project import normal
 
 STRICT = "--rm --network=none --read-only --cap-drop=ALL --entrypoint=python"
 # Runs in the image, where dpkg and apk keep lists of the same form.
@@ -49,15 +50,12 @@ def locked_files() -> dict[tuple[str, str], set[str]]:
     return files
 
 
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def components(found: list, locked: dict) -> list[dict]:
     packages, system, release, python = found
     made: list[tuple] = [("python", python, f"pkg:generic/python@{python}", [])]
     for name, version in packages:
-        name, files = normal(name), sorted(locked.get((normal(name), version), ()))
+        name = normal(name)
+        files = sorted(locked.get((name, version), ()))
         made.append((name, version, f"pkg:pypi/{name}@{quote(version)}", files))
     kind, distro = "apk" if release["ID"] == "alpine" else "deb", release["ID"]
     for name, version, processor in system:

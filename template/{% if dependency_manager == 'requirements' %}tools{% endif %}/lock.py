@@ -26,7 +26,7 @@ from machine import (
     succeeds,
     without_index,
 )
-from project import READY, Problem, load, oldest_python, pyproject, read
+from project import READY, Problem, load, normal, oldest_python, pyproject, read
 
 if READY:
     from packaging.requirements import InvalidRequirement, Requirement
@@ -157,7 +157,7 @@ def without_hashes(text: str) -> str:
 def with_uv_lock(folder: Path) -> Path:
     """Write requirements*.txt as a uv.lock into this folder, beside the settings of this project."""
     shutil.copy(pyproject(), folder)
-    root = re.sub(r"[-_.]+", "-", load(pyproject())["project"]["name"]).lower()
+    root = normal(load(pyproject())["project"]["name"])
     source = 'source = { registry = "." }'
     tables, needs = [], []
     for name, version in dict.fromkeys(PIN.findall("".join(map(read, LOCKS)))):
