@@ -65,19 +65,6 @@ def axe(tmp_path_factory) -> str:
         return packed.extractfile("package/axe.min.js").read().decode()
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """Return Debian's Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("NOT TESTED: the site in a browser, because there is no chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=["light", "dark"])
 def scheme(request) -> str:
     return request.param

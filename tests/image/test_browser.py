@@ -1,6 +1,5 @@
 """JupyterLab of `make up` in a real Chromium, as a person sees it."""
 
-import shutil
 import time
 
 import pytest
@@ -9,16 +8,8 @@ from tests.support import NOTEBOOK
 
 
 @pytest.fixture
-def page():
-    """A window of Debian's Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if not chromium:
-        pytest.skip("NOT TESTED: JupyterLab in a browser, because there is no chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1300, "height": 900})
-        browser.close()
+def page(browser):
+    return browser.new_page(viewport={"width": 1300, "height": 900})
 
 
 def test_a_person_runs_restarts_and_saves_the_quickstart(server, page):
