@@ -96,4 +96,4 @@ hooks: .venv/ready ## Make this repository's hooks of those that projects get, a
 
 .PHONY: bench
 bench: .venv/ready ## Measure what users wait for
-	@for benchmark in project hook image server; do $(BIN)/python -m benchmarks.$$benchmark || exit; done
+	@for benchmark in project hook image server tutorial; do $(BIN)/python -m benchmarks.$$benchmark || exit; done

@@ -11,6 +11,7 @@ from typing import Self
 
 # In a pseudo-terminal, programs can ask questions and get Ctrl+C.
 BASH = ["bash", "--norc", "--noediting", "-i"]
+KEYS_PER_MINUTE = int(os.environ.get("PINBOOK_KEYS_PER_MINUTE", "0"))
 PROMPT = re.compile(r"<exit (?P<code>\d+)>\n")
 
 
@@ -44,7 +45,13 @@ class Terminal:
         return Path(self.run("pwd")[1].strip())
 
     def type(self, text: str) -> None:
-        self._shell.stdin.write(text.encode())
+        """Type at once, or key by key where PINBOOK_KEYS_PER_MINUTE says how fast."""
+        if not KEYS_PER_MINUTE:
+            self._shell.stdin.write(text.encode())
+            return
+        for key in text:
+            time.sleep(60 / KEYS_PER_MINUTE)
+            self._shell.stdin.write(key.encode())
 
     def read_until(self, pattern: re.Pattern, seconds: float = 300) -> re.Match:
         """Read up to the first match, and return it; its string is all that was read."""

@@ -110,6 +110,26 @@ def test_each_command_has_its_section_with_the_words_of_make(render):
     assert documented == commands
 
 
+def test_each_environment_variable_of_the_programs_has_a_row():
+    documented = set(
+        re.findall("`([A-Z_]+)`(?=[^\n]* \\|)", (REFERENCE / "environment.md").read_text("utf-8"))
+    )
+    # The Makefile and docker/cluster give these to the programs that they start, and the Dockerfile
+    # has the others.
+    given = {"STRICT", "NOTEBOOK", "PARAMS", "JOBS", "NETWORK", "PROJECT", "CLUSTER_USER"}
+    of_builds = {"PYTHON_IMAGE", "APT_SNAPSHOT", "SOURCE_DATE_EPOCH"}
+    of_systems = {"PATH", "HOME", "APPDATA", "LANGUAGE"}
+    forge = r"\bCI_\w+"
+    read = set()
+    for path in (ROOT / "template").rglob("*"):
+        if path.is_file() and path.suffix != ".ipynb":
+            text = re.sub(forge, "", path.read_text(encoding="utf-8"))
+            read |= set(re.findall(r"\$\{([A-Z_]{2,})[:}-]", text))
+            read |= set(re.findall(r"""environ(?:\.get\(|\[)"([A-Z_]+)"[\],)]""", text))
+    assert read - given - of_builds - of_systems == documented & read
+    assert len(read) > 25
+
+
 def test_the_list_of_files_is_complete_and_names_the_owners(render):
     rows = re.findall(
         r"^\| `([^`]+)` \| (you|the template) \| \S",

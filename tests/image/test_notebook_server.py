@@ -61,8 +61,9 @@ def test_a_taken_port_ends_in_one_sentence_with_another_port(server):
 
 
 @pytest.mark.parametrize("target", ["up", "down", "logs"])
-def test_without_an_engine_one_sentence_says_so(project, target):
-    command = ["make", "--no-print-directory", target, "ENGINE=no-such-engine"]
+def test_without_an_engine_one_sentence_says_so(project, target, monkeypatch):
+    monkeypatch.setenv("ENGINE", "no-such-engine")
+    command = ["make", "--no-print-directory", target]
     result = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
     sentence, from_make = result.stderr.splitlines()
     assert sentence.startswith("No container engine answers: start Docker or podman, or name")
