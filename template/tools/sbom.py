@@ -1,6 +1,6 @@
-"""Print what an image holds, as CycloneDX: its Python packages, and those of Debian or Alpine.
+"""List what an image holds, as CycloneDX: its Python packages, and those of Debian or Alpine.
 
-    python tools/sbom.py IMAGE
+    python tools/sbom.py IMAGE FILE
 
 The image says what is in it, and its lock has the SHA-256 of each file that a Python package may come
 from. One image gives the same bytes every time.
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
@@ -68,18 +69,23 @@ def components(found: list, locked: dict) -> list[dict]:
     ]
 
 
+def ask(*command: str) -> Any:
+    """Return the JSON that the engine prints; one that fails says why itself."""
+    engine = shlex.split(os.environ.get("ENGINE", "docker"))
+    result = subprocess.run([*engine, *command], check=False, stdout=subprocess.PIPE)
+    if result.returncode:
+        sys.exit(f"`{shlex.join([*engine, *command[:2]])} ...` ended with {result.returncode}.")
+    return json.loads(result.stdout)
+
+
 def main() -> None:
-    engine, image = shlex.split(os.environ.get("ENGINE", "docker")), sys.argv[1]
-    inspect = [*engine, "image", "inspect", "--format", "{{json .}}", image]
-    about = json.loads(subprocess.run(inspect, check=True, capture_output=True).stdout)
+    image, target = sys.argv[1], Path(sys.argv[2])
+    about = ask("image", "inspect", "--format", "{{json .}}", image)
     labels = about["Config"].get("Labels") or {}
-    if (
-        labels.get("lock.sha256")
-        != hashlib.sha256(Path(next(iter(LOCKS))).read_bytes()).hexdigest()
-    ):
+    lock = hashlib.sha256(Path(next(iter(LOCKS))).read_bytes()).hexdigest()
+    if labels.get("lock.sha256") != lock:
         sys.exit(f"{image} was made of another lock than the one here: run `make image`.")
-    command = [*engine, "run", *STRICT.split(), image, "-c", INSIDE]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    found = components(ask("run", *STRICT.split(), image, "-c", INSIDE), locked_files())
     identity = json.dumps([about["RootFS"]["Layers"], labels], sort_keys=True)
     name = re.split("[:@]", image.rpartition("/")[2])[0]
     holds = {"type": "container", "bom-ref": "image", "name": name}
@@ -90,9 +96,12 @@ def main() -> None:
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, identity)}",
         "metadata": {"timestamp": about["Created"], "component": holds | {"version": commit}},
-        "components": components(found, locked_files()),
+        "components": found,
     }
-    print(json.dumps(document, indent=1))
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    python = sum(one["purl"].startswith("pkg:pypi/") for one in found)
+    print(f"{target}: {python} Python packages, and {len(found) - python} others")
 
 
 main()

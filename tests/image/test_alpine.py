@@ -1,18 +1,24 @@
 """The image on Alpine: musl instead of glibc, BusyBox instead of GNU, apk instead of apt."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.image.conftest import STAND_IN
 from tests.image.elf_files import write_elf
 from tests.image.test_matrix import IMPORT_ALL, STRICT, USERS
 from tests.support import commit_all, pins
 
 DOCOPT = """docopt==0.6.2 \\
     --hash=sha256:49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491
+"""
+CRCMOD = """crcmod==1.7 \\
+    --hash=sha256:dc7051a0db5f2bd48665a990d3ec1cc305a466a77358ca4492826f41f283601e
 """
 TQDM = {
     "4.67.1": "26445eca388f82e72884e0d580d5464cd801a3ea01e63e5601bdff9ba6a48de2",
@@ -130,6 +136,63 @@ def test_what_has_no_wheel_is_compiled_once_and_kept(tiny, make):
         compiled(make(project, "image", "IMAGE=pinbook-tiny", flags=f"{flags} --network none"))
         == []
     )
+
+
+@pytest.fixture(scope="session")
+def compiler(alpine_base, docker) -> str:
+    """Return flags for a build that compiles: the stand-in's own g++ is one in name only."""
+    if not alpine_base:
+        return ""
+    base = f"{STAND_IN}-with-compiler"
+    certificates = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+    secret = ["--secret", f"id=ca-bundle,src={certificates}"]
+    docker("build", *secret, "--tag", base, Path(__file__).parent / "alpine_compiler")
+    return f"--build-arg PYTHON_IMAGE={base}"
+
+
+@pytest.mark.slow
+def test_an_extension_in_c_is_compiled_for_musl(tiny, make, docker, compiler):
+    project = tiny(CRCMOD)
+    built = make(project, "image", "IMAGE=pinbook-tiny", flags=f"--progress plain {compiler}")
+    assert compiled(built) == ["crcmod==1.7"]
+    # The check value of CRC-32 is known: it is 0xCBF43926.
+    code = (
+        "import crcmod, crcmod._crcfunext as extension; print(extension.__file__);"
+        "print(crcmod.mkCrcFun(0x104C11DB7, initCrc=0, xorOut=0xFFFFFFFF)(b'123456789'))"
+    )
+    run = ["run", "--rm", *STRICT, "--user", "123456:654321", "--entrypoint"]
+    file, value = docker(*run, "python", "pinbook-tiny:runtime", "-c", code).stdout.split()
+    assert file.endswith("-linux-musl.so")
+    assert int(value) == 0xCBF43926
+    # The extension links musl, so find-libdeps has read and resolved it.
+    assert docker(*run, "find-libdeps", "pinbook-tiny:runtime", "/venv").stdout == ""
+
+
+@pytest.mark.slow
+def test_scikit_learn_is_compiled_and_the_notebook_runs(create, make, docker, mount, compiler):
+    """It takes half an hour on two cores; the engine keeps the wheel for the next run."""
+    project = create("Pinbook alpine science", base_image="alpine")
+    built = make(project, "wheels", flags=f"--progress plain {compiler}")
+    assert [pin.split("==")[0] for pin in compiled(built)] == ["scikit-learn"]
+    assert len(list(project.glob("wheels/scikit_learn-*-1built-*-musllinux_1_2_*.whl"))) == 1
+    offline = "--progress plain --network none"
+    for stage in ("runtime", "notebook"):
+        assert compiled(make(project, "image", f"STAGE={stage}", flags=offline)) == []
+    image = "pinbook-alpine-science"
+    run = ["run", "--rm", *STRICT, "--user", "123456:654321"]
+    assert "°C" in docker(*run, f"{image}:runtime").stdout
+    code = (
+        "from sklearn.datasets import load_iris; from sklearn.ensemble import"
+        " RandomForestClassifier; print(RandomForestClassifier(random_state=0).fit("
+        "*load_iris(return_X_y=True)).score(*load_iris(return_X_y=True)))"
+    )
+    score = docker(*run, "--entrypoint", "python", f"{image}:runtime", "-c", code).stdout
+    assert float(score) > 0.9
+    shutil.copytree(project / "notebooks", mount / "notebooks")
+    convert = "nbconvert --execute --to notebook --stdout /project/notebooks/quickstart.ipynb"
+    at = ["--volume", f"{mount}:/project", "--entrypoint", "jupyter", f"{image}:notebook"]
+    cells = json.loads(docker(*run, *at, *convert.split()).stdout)["cells"]
+    assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
 
 
 def break_apk_run(project):

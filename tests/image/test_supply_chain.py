@@ -172,9 +172,16 @@ def test_the_sbom_is_valid_complete_and_always_the_same(published, settings, doc
     debian = {tuple(line.split()) for line in docker(*strict, *query).stdout.splitlines()}
     listed = {(one["name"], one["version"]) for purl, one in found.items() if "/debian/" in purl}
     assert listed == debian
-    run("make", "sbom", cwd=clone, env=settings)
+    printed = run("make", "sbom", cwd=clone, env=settings).stdout
+    others = len(found) - len(python)
+    assert f"sbom.cdx.json: {len(python)} Python packages, and {others} others\n" in printed
     assert (clone / "build/sbom.cdx.json").read_text() == text
     (clone / "requirements.txt").write_text("# another lock\n")
-    program = ["python3", "tools/sbom.py", "pinbook-small:runtime"]
+    program = ["python3", "tools/sbom.py", "pinbook-small:runtime", "build/other.json"]
     assert "make image" in run(*program, cwd=clone, fails=True).stderr
+    program[2] = "no-such-image"
+    said = run(*program, cwd=clone, fails=True).stderr
+    assert "`docker image inspect ...` ended with 1.\n" in said
+    assert "Traceback" not in said
+    assert not (clone / "build/other.json").exists()
     git(clone, "checkout", "requirements.txt")
