@@ -10,19 +10,16 @@ Exit codes: 0 done, 1 with a sentence: there is no such image, or it was made of
 
 import hashlib
 import json
-import os
 import re
-import shlex
-import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
 from lock import LOCKS, pinned_files
 from project import normal
+from verify import ENGINE, run
 
 STRICT = "--rm --network=none --read-only --cap-drop=ALL --entrypoint=python"
 # Runs in the image, where dpkg and apk keep lists of the same form.
@@ -69,23 +66,15 @@ def components(found: list, locked: dict) -> list[dict]:
     ]
 
 
-def ask(*command: str) -> Any:
-    """Return the JSON that the engine prints; one that fails says why itself."""
-    engine = shlex.split(os.environ.get("ENGINE", "docker"))
-    result = subprocess.run([*engine, *command], check=False, stdout=subprocess.PIPE)
-    if result.returncode:
-        sys.exit(f"`{shlex.join([*engine, *command[:2]])} ...` ended with {result.returncode}.")
-    return json.loads(result.stdout)
-
-
 def main() -> None:
     image, target = sys.argv[1], Path(sys.argv[2])
-    about = ask("image", "inspect", "--format", "{{json .}}", image)
+    about = json.loads(run(*ENGINE, "image", "inspect", "--format", "{{json .}}", image))
     labels = about["Config"].get("Labels") or {}
     lock = hashlib.sha256(Path(next(iter(LOCKS))).read_bytes()).hexdigest()
     if labels.get("lock.sha256") != lock:
         sys.exit(f"{image} was made of another lock than the one here: run `make image`.")
-    found = components(ask("run", *STRICT.split(), image, "-c", INSIDE), locked_files())
+    printed = run(*ENGINE, "run", *STRICT.split(), image, "-c", INSIDE)
+    found = components(json.loads(printed), locked_files())
     identity = json.dumps([about["RootFS"]["Layers"], labels], sort_keys=True)
     name = re.split("[:@]", image.rpartition("/")[2])[0]
     holds = {"type": "container", "bom-ref": "image", "name": name}

@@ -107,4 +107,5 @@ def main() -> None:
     sys.exit(wrong) if wrong else print(f"The same image: {first}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -181,7 +181,7 @@ def test_the_sbom_is_valid_complete_and_always_the_same(published, settings, doc
     assert "make image" in run(*program, cwd=clone, fails=True).stderr
     program[2] = "no-such-image"
     said = run(*program, cwd=clone, fails=True).stderr
-    assert "`docker image inspect ...` ended with 1.\n" in said
+    assert "`docker image inspect --format ...` ended with 1.\n" in said
     assert "Traceback" not in said
     assert not (clone / "build/other.json").exists()
     git(clone, "checkout", "requirements.txt")
