@@ -7,11 +7,13 @@ import socket
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import run
+from tests.jupyterlab_page import LabPage
+from tests.support import NOTEBOOK, git, run
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab\?token=\w+")
 CELLS = """
@@ -84,6 +86,44 @@ def test_lab_asks_nothing_about_news_and_installs_no_extension(lab):
     )
     assert "@jupyterlab/apputils-extension:announcements" in settings["disabledExtensions"]
     assert settings["extensionManager"]["can_install"] is False
+
+
+def test_a_person_runs_edits_and_commits_in_the_browser(lab, projects, browser):
+    project = projects("minimal")
+    notebook = project / NOTEBOOK
+    page = LabPage(browser, lab, "My AI project")
+    page.run_all()
+    with (project / "src/my_ai_project/seasons.py").open("a") as module:
+        module.write('\n\nADDED = "added while the kernel runs"\n')
+    page.type_cell("print(seasons.ADDED.upper())", run=True)
+    page.page.get_by_text("ADDED WHILE THE KERNEL RUNS").wait_for(timeout=30_000)
+    page.save()
+    wait_for_text(notebook, "ADDED WHILE")
+    assert page.outsiders() == []
+
+    # The hook takes the outputs from the file, and not from the page.
+    run("git", "commit", "--all", "--message", "Try it", cwd=project, fails=True)
+    git(project, "commit", "--all", "--message", "Try it")
+    committed = git(project, "show", f"HEAD:{NOTEBOOK}")
+    assert "seasons.ADDED" in committed
+    assert not any(cell.get("outputs") for cell in json.loads(committed)["cells"])
+    assert page.plot.count() == 1
+
+    # At the next save JupyterLab asks, and the button that the documentation names keeps everything.
+    page.type_cell("after = 1")
+    page.save()
+    page.page.get_by_role("button", name="Overwrite").click(timeout=30_000)
+    wait_for_text(notebook, "after = 1")
+    assert "ADDED WHILE" in notebook.read_text(encoding="utf-8")
+    page.keep_screenshot("lab")
+    git(project, "reset", "--quiet", "--hard", "HEAD~1")
+
+
+def wait_for_text(notebook: Path, words: str) -> None:
+    end = time.monotonic() + 30
+    while words not in notebook.read_text(encoding="utf-8"):
+        assert time.monotonic() < end, f"{words} is not saved"
+        time.sleep(0.2)
 
 
 def test_figures_are_sharp_and_pip_says_what_to_do_instead(projects):
