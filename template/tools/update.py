@@ -152,7 +152,7 @@ def keep_answers(clone: Clone, lost: dict[str, str]) -> None:
     with (clone.folder / ANSWERS).open("a", encoding="utf-8") as file:
         for name, answer in lost.items():
             file.write(f"{name}: {answer}\n")
-            print(f"{name} stays in {ANSWERS}, though the template no longer asks for it.")
+            print(f"{name}: {answer} stays in {ANSWERS}, without effect: nothing asks for it now.")
     clone.git("add", ANSWERS)
 
 

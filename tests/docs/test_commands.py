@@ -181,7 +181,8 @@ def without_engine(text: str) -> str:
 
 def follow(text: str, folder: Path, environment: dict[str, str], by_hand: dict) -> None:
     """Do in one terminal all that a page asks for, and compare what it shows."""
-    printed, comment, pending = "", None, iter(())
+    printed: str | None = ""  # nothing known after commands that are not run
+    comment, pending = None, iter(())
     with Terminal(folder, environment) as terminal:
         for step in STEP.finditer(text):
             if step["heading"]:
@@ -193,10 +194,13 @@ def follow(text: str, folder: Path, environment: dict[str, str], by_hand: dict) 
             elif step["file"]:
                 (terminal.folder / step["file"]).write_text(step["content"], encoding="utf-8")
             elif step["kind"] == "text":
-                compare(step["text"], printed)
+                if printed is not None:
+                    compare(step["text"], printed)
             else:
                 type_all(terminal, next(pending, "").splitlines())
-                if comment != "not run":
+                if comment == "not run":
+                    printed = None
+                else:
                     commands = step["text"].replace("\\\n", " ").splitlines()
                     printed = type_all(terminal, commands, fails=comment == "fails")
                 comment = None

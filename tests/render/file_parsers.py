@@ -74,7 +74,7 @@ def parse_notebook(text: str) -> None:
     nbformat.validate(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            parse_python(cell.source)
+            parse_python(re.sub("(?m)^%.*$", "", cell.source))  # without IPython's own commands
             assert not cell.outputs and cell.execution_count is None, "it was executed"
 
 

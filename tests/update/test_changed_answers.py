@@ -128,8 +128,8 @@ def values(question: dict) -> list[str]:
         ('  default: "3.13"\n', "", "python_version has no default"),
         ("\nci:\n", "\nwhere:\n", "ci is gone, and the default of no new question takes it over"),
         ('  - "/notebooks/"\n', "", "/notebooks/ was the user's"),
-        ("    /project.mk\n", "    {{ ci }}\n", "_exclude: 'ci' is undefined"),
-        ("    /project.mk\n", "    {{ ci | default('') }}\n", None),
+        ("    /src/\n", "    {{ ci }}\n", "_exclude: 'ci' is undefined"),
+        ("    /src/\n", "    {{ ci | default('') }}\n", None),
         ("\nci:\n", "\n_tasks: [ls]\nci:\n", "_tasks needs --trust"),
     ],
 )
