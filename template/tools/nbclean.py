@@ -50,7 +50,7 @@ def parse(raw: bytes) -> dict:
             raise Problem(f"the notebook's {part} cannot be read: open it in Jupyter and save it")
     for number, cell in enumerate(notebook["cells"], 1):
         outputs = cell.get("outputs", []) if isinstance(cell, dict) else None
-        dicts = [*outputs, cell.get("metadata", {})] if isinstance(outputs, list) else [outputs]
+        dicts = [*outputs, cell.get("metadata", {})] if isinstance(outputs, list) else [None]
         if not all(isinstance(part, dict) for part in dicts):
             raise Problem(f"cell {number} is not what nbformat calls a cell")
     return notebook

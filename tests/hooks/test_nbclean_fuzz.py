@@ -148,7 +148,10 @@ def without_outputs(notebook: dict) -> dict:
         if bare.get("nbformat_minor") in range(5, 100):
             cell.pop("id", None)  # damaged ones are repaired
         if isinstance(cell.get("source"), list):
-            cell["source"] = "".join(map(str, cell["source"]))
+            lines = [
+                x if isinstance(x, str) else json.dumps(x, sort_keys=True) for x in cell["source"]
+            ]
+            cell["source"] = "".join(lines)
     return bare
 
 

@@ -73,6 +73,10 @@ REFUSED = {
         as_jupyter(notebook(code() | {"outputs": None})),
         "cell 1 is not what nbformat calls a cell",
     ),
+    "outputs that are an object": (
+        as_jupyter(notebook(code() | {"outputs": {"": None}})),
+        "cell 1 is not what nbformat calls a cell",
+    ),
     "an output that is text": (
         as_jupyter(notebook(code(outputs=["x"]))),
         "cell 1 is not what nbformat calls a cell",
