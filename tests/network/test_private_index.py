@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import re
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -151,6 +152,7 @@ def test_the_checks_in_ci_know_no_other_index_than_the_secret(kind, machine, pla
 def test_without_a_secret_ci_asks_the_public_index(connected, plain, engine, engine_settings):
     clone = connected.clone(plain("requirements"))
     (clone / "project.mk").write_text(engine_settings + "IMAGE_FLAGS += --no-cache-filter build\n")
+    connected.add_program("docker", f'exec "{shutil.which(engine)}" "$@"')
     variables, jobs = workflow(clone, secret="")
     assert variables == {"PIP_INDEX_URL": ""}
     connected.variables |= variables
