@@ -14,8 +14,8 @@ A block of another kind is the content of a file, which the last word in backtic
 
 Pages that build or run an image need a container engine; those that make a project go without these sections
 where none answers, and those that write their own files begin with an empty folder. All other pages share one project, which is set up once and comes back as it was before
-each page. French pages have the commands of the English ones, which one test compares; they are followed with
---all-answers.
+each page. French pages have the commands of the English ones, which one test compares. They are slow, and so
+are the how-tos that build an image: `make test-all` follows them.
 """
 
 import re
@@ -70,18 +70,26 @@ def needs_engine(page: Path) -> bool:
     return any(NEEDS_ENGINE.search(step["text"] or "") for step in steps_of(page))
 
 
+def marks_of(page: Path) -> list[pytest.MarkDecorator]:
+    """Return the worker of a page, and that it is slow if its image is one that other tests build, too."""
+    if page in FRENCH:
+        return [pytest.mark.slow, pytest.mark.xdist_group("image")]
+    if not needs_engine(page):
+        return []
+    own_image = name_of(page).startswith(("docs/how-to", "docs/reference"))
+    return [pytest.mark.xdist_group("image"), *([pytest.mark.slow] if own_image else [])]
+
+
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.xdist_group("image")] if needs_engine(page) else [])
+        pytest.param(page, marks=marks_of(page))
         for page in PAGES
         if any(step["kind"] for step in steps_of(page))
     ],
     ids=name_of,
 )
 def test_the_commands_of_a_page_do_what_it_says(page, environment, tmp_path, request):
-    if page in FRENCH and not request.config.getoption("--all-answers"):
-        pytest.skip("NOT TESTED: the French pages, which `make test-all` follows")
     text = page.read_text(encoding="utf-8")
     if any(step["file"] for step in steps_of(page)):
         folder = request.getfixturevalue("empty_folder")

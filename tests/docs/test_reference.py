@@ -81,6 +81,7 @@ def test_a_questions_section_names_its_default_and_choices(name):
         assert item(section, "Choices") == set(choices(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_questions_section_names_the_files_it_changes(name, render):
     others = [OTHERS.get(name, not QUESTIONS[name]["default"])]

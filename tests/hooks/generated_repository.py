@@ -15,10 +15,11 @@ CHECKED: dict[str, bool] = {}  # a commit has the same id, and the same content,
 
 
 def managers() -> list:
-    """Both programs that run the hooks, each in a process of its own."""
+    """Both programs that run the hooks, each in a process of its own; what they do is the same."""
+    marks = {"pre-commit": [], "prek": [pytest.mark.slow]}
     return [
-        pytest.param(name, marks=pytest.mark.xdist_group(name), id=name)
-        for name in ("pre-commit", "prek")
+        pytest.param(name, marks=[pytest.mark.xdist_group(name), *more], id=name)
+        for name, more in marks.items()
     ]
 
 

@@ -71,6 +71,7 @@ def test_make_sizes_works_without_gnu(alpine_project, alpine_runtime, make):
     )
 
 
+@pytest.mark.slow
 def test_two_builds_and_one_from_wheels_are_the_same(
     clone, alpine_project, alpine_base, make, docker
 ):

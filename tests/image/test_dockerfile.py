@@ -53,6 +53,7 @@ def test_another_python_passes_too(create, make, docker, python_version):
     assert docker("run", "--rm", *strict, *ask).stdout.startswith(f"Python {python_version}.")
 
 
+@pytest.mark.slow
 def test_buildah_builds_the_same_file(small_projects, docker, local_base, tmp_path_factory):
     """Its own storage, and runc: crun of Debian 12 refuses machines with both kinds of cgroups."""
     if not (shutil.which("buildah") and shutil.which("runc")):

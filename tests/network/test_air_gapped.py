@@ -27,7 +27,7 @@ def test_a_cut_machine_reaches_neither_this_one_nor_any_other(machine):
     assert "gaierror" in machine.run_cut(*name, cwd=machine.home, fails=True).stderr
 
 
-@pytest.mark.parametrize("kind", ["requirements", "uv"])
+@pytest.mark.parametrize("kind", ["requirements", pytest.param("uv", marks=pytest.mark.slow)])
 def test_setup_hooks_and_tests_need_nothing_but_the_wheels(kind, machine, collected):
     clone = carry(machine, collected(kind))
     machine.run_cut("make", "setup", cwd=clone)

@@ -27,6 +27,7 @@ def test_the_tests_and_the_checks_of_the_project_pass(project):
     assert git(project, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_the_notebook_gives_the_same_numbers_twice(project):
     first, second = (outputs(project, name) for name in ("first", "second"))
     assert "Training on: cpu\n" in first

@@ -16,7 +16,11 @@ STACKS = [stack for stack in choices("stack") if stack != "deep-learning"]
 KINDS = {stack: [f"stack={stack}"] for stack in STACKS} | {
     "uv": ["stack=minimal", "dependency_manager=uv"]
 }
-ALL = [pytest.param(kind, marks=pytest.mark.xdist_group(f"life-{kind}")) for kind in KINDS]
+MARKS = {kind: [pytest.mark.xdist_group(f"life-{kind}")] for kind in KINDS}
+MARKS["minimal"].append(
+    pytest.mark.slow
+)  # The others show the same of more packages, or of uv.lock.
+ALL = [pytest.param(kind, marks=MARKS[kind]) for kind in KINDS]
 
 
 @pytest.fixture(scope="module", params=ALL)

@@ -73,8 +73,9 @@ def repository(tmp_path) -> Path:
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for name in (".gitattributes", ".gitignore", "Makefile", "copier.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, copy / name)
-    for path in ROOT.glob("*requirements.*"):
-        shutil.copy(path, copy)
+    (copy / "docs").mkdir()
+    for path in [*ROOT.glob("*requirements.*"), *ROOT.glob("docs/requirements.*")]:
+        shutil.copy(path, copy / path.relative_to(ROOT))
     commit_all(copy)
     return copy
 

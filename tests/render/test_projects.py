@@ -114,9 +114,9 @@ def asked(answers: dict) -> bool:
 
 def combinations(everything: bool) -> list[dict]:
     values = {
-        name: [True, False] if question["type"] == "bool" else choices(name)
+        name: [True, False] if isinstance(question["default"], bool) else choices(name)
         for name, question in QUESTIONS.items()
-        if question["type"] == "bool" or "choices" in question
+        if isinstance(question["default"], bool) or "choices" in question
     }
     names = list(values)
 
