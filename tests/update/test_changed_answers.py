@@ -127,7 +127,7 @@ def values(question: dict) -> list[str]:
         ('["3.11", ', "[", "python_version has lost the choice 3.11"),
         ('  default: "3.13"\n', "", "python_version has no default"),
         ("\nci:\n", "\nwhere:\n", "ci is gone, and the default of no new question takes it over"),
-        ('  - "/notebooks/"\n', "", "/notebooks/ was the user's"),
+        ('"/notebooks/", ', "", "/notebooks/ was the user's"),
         ("    /src/\n", "    {{ ci }}\n", "_exclude: 'ci' is undefined"),
         ("    /src/\n", "    {{ ci | default('') }}\n", None),
         ("\nci:\n", "\n_tasks: [ls]\nci:\n", "_tasks needs --trust"),

@@ -280,7 +280,7 @@ def test_drift_shows_edits_of_template_files_and_nothing_else(project, environme
     was = contents(project)
     printed = make_update(project, environment, "DRIFT=1")
     assert "+scratch/" in printed
-    assert "+      - run: make mine" in printed
+    assert "+    timeout-minutes: 60" in printed
     assert "-    timeout-minutes: 30" in printed
     shown = {line.split()[-1] for line in printed.splitlines() if line.startswith("diff --git")}
     drifted = {path for path in TYPICAL_EDITS if (project / path).exists()}
