@@ -46,7 +46,8 @@ def main() -> None:
             inside = [project / ".venv/bin/python", "-W", "ignore", "-m", "benchmarks.cluster"]
             inside += ["--inside", str(args.rounds), str(args.days), folder]
             pipe = {"stdout": subprocess.PIPE, "text": True}
-            measured = subprocess.run(inside, check=True, cwd=ROOT, **pipe)
+            quiet = os.environ | {"DASK_LOGGING__DISTRIBUTED": "critical"}
+            measured = subprocess.run(inside, check=True, cwd=ROOT, env=quiet, **pipe)
         except (OSError, subprocess.CalledProcessError) as error:
             sys.exit(f"benchmark stopped: {error}\n{getattr(error, 'stderr', '') or ''}")
     report(json.loads(measured.stdout.splitlines()[-1]), args)

@@ -41,8 +41,7 @@ def follow(keys: int) -> float:
         report = Path(folder, "report.xml")
         options = [
             "--quiet",
-            "-p",
-            "no:xdist",
+            "--numprocesses=0",
             f"--basetemp={folder}/tests",
             f"--junit-xml={report}",
         ]
