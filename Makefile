@@ -39,6 +39,10 @@ test: .venv/ready ## Run the tests; those of images where a container engine ans
 test-all: .venv/ready ## Run the tests for every combination of answers, not only all pairs
 	@$(BIN)/pytest --numprocesses auto --dist loadgroup --all-answers
 
+.PHONY: test-cuda
+test-cuda: .venv/ready ## Build the image for CUDA and try it, which needs no GPU and 30 GB of disk
+	@$(BIN)/pytest --numprocesses 0 --cuda -rA tests/image/test_cuda_image.py
+
 .PHONY: lint
 lint: .venv/ready ## Run the checks of the commit hook on all files
 	@$(BIN)/pre-commit run --all-files

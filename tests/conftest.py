@@ -21,6 +21,9 @@ def pytest_addoption(parser):
         action="store_true",
         help="every combination of answers, not only all pairs, and the tests that are slow",
     )
+    parser.addoption(
+        "--cuda", action="store_true", help="the image for CUDA, which needs 30 GB of disk"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -29,10 +32,14 @@ def pytest_collection_modifyitems(config, items):
 
     Several workers would also build the same images at once, and BuildKit mixes up such builds.
     """
-    slow = pytest.mark.skip(reason="NOT TESTED: what is slow, which `make test-all` tests")
+    asked_for = {
+        "slow": ("--all-answers", "what is slow, which `make test-all` tests"),
+        "cuda": ("--cuda", "the image for CUDA, which `make test-cuda` tests"),
+    }
     for item in items:
-        if item.get_closest_marker("slow") and not config.getoption("--all-answers"):
-            item.add_marker(slow)
+        for marker, (option, what) in asked_for.items():
+            if item.get_closest_marker(marker) and not config.getoption(option):
+                item.add_marker(pytest.mark.skip(reason=f"NOT TESTED: {what}"))
         if "engine" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("image"))
         elif item.path.parent.name == "network":

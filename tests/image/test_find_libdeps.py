@@ -100,6 +100,21 @@ def test_libraries_of_the_graphics_driver_may_be_missing(tmp_path):
     assert find(tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nvidia/cu13/lib/libcufile_rdma.so.1",
+        "nvidia/nvshmem/lib/nvshmem_transport_ucx.so.6",
+        "torch/lib/libgfortran.so.5",
+    ],
+)
+def test_what_cuda_only_tries_may_lack_its_libraries(tmp_path, path):
+    write_elf(tmp_path / path, "libmissing.so.1")
+    assert find(tmp_path).returncode == 0
+    write_elf(tmp_path / "nvidia/cu13/lib/libcudart.so.13", "libmissing.so.1")
+    assert "needed by" in find(tmp_path).stderr
+
+
 def test_a_library_may_be_missing_where_the_user_says_so(tmp_path):
     write_elf(tmp_path / "venv" / "a.so", "libodbc.so.2")
     (tmp_path / "apt-run.txt").write_text("ffmpeg\n!libodbc.so.2  # nobody uses SQL here\n")
