@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import re
+import urllib.request
 from pathlib import Path
 
 import jinja2
@@ -13,6 +14,10 @@ from allpairspy import AllPairs
 from tests.render.file_parsers import LEFTOVER_JINJA, check, files
 from tests.support import BIN, QUESTIONS, ROOT, choices, commit_all, git, run
 
+DEVCONTAINER_SCHEMA = (
+    "https://raw.githubusercontent.com/devcontainers/spec/"
+    "c95ffeed1d059abfe9ffbe79762dc2fa4e7c2421/schemas/devContainer.base.schema.json"
+)
 # Every file of a project, and the answers with which it is there, as copier.yml would say it.
 FILES = {
     ".copier-answers.yml": "true",
@@ -38,6 +43,7 @@ FILES = {
     "dev-requirements.in": "dependency_manager == 'requirements'",
     "dev-requirements.txt": "dependency_manager == 'requirements'",
     "docker/apk-install": "base_image == 'alpine'",
+    "docker/build-requirements.txt": "base_image == 'alpine' and stack == 'data-science'",
     "docker/apt-install": "base_image == 'debian'",
     "docker/build": "true",
     "docker/build-wheels": "base_image == 'alpine'",
@@ -280,3 +286,26 @@ def test_devcontainer_json_has_what_its_schema_knows(render, accelerator):
     gpu = {"gpu": "optional"} if accelerator == "cuda" else None
     assert settings.get("hostRequirements") == gpu
     assert "features" not in settings
+
+
+@pytest.fixture(scope="module")
+def devcontainer_schema(tmp_path_factory) -> Path:
+    """Return the schema that the specification of development containers publishes."""
+    try:
+        with urllib.request.urlopen(DEVCONTAINER_SCHEMA, timeout=30) as answer:
+            schema = answer.read()
+    except OSError:
+        pytest.skip("NOT TESTED: .devcontainer by its schema, because GitHub cannot be reached")
+    path = tmp_path_factory.mktemp("schema") / "devcontainer.json"
+    path.write_bytes(schema)
+    return path
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{}, {"dependency_manager": "uv"}, {"stack": "deep-learning", "accelerator": "cuda"}],
+    ids=["default", "uv", "cuda"],
+)
+def test_the_development_container_follows_its_schema(answers, render, devcontainer_schema):
+    file = render(**answers) / ".devcontainer/devcontainer.json"
+    run(BIN / "check-jsonschema", "--schemafile", devcontainer_schema, file)
