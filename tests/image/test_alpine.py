@@ -213,9 +213,20 @@ def ask_for_glibc(project):
     (project / "requirements.txt").write_text(TRITON)
 
 
+def lack_what_a_build_needs(project):
+    (project / "requirements.in").write_text("docopt\n")
+    (project / "requirements.txt").write_text(DOCOPT)
+    tqdm = f"tqdm==4.67.1 --hash=sha256:{TQDM['4.67.1']}\n"
+    (project / "docker/build-requirements.txt").write_text(tqdm)
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
+        (
+            lack_what_a_build_needs,
+            r"(?s)setuptools.*build-requirements.txt lacks what the build of docopt==0.6.2 asks for",
+        ),
         (break_apk_run, r"apk-install: Alpine has no package for this, .*\n.*  nowhere"),
         (write_a_bad_line, "apk-install: this is not the name of an Alpine package: birds bees"),
         (
