@@ -171,7 +171,7 @@ def test_an_extension_in_c_is_compiled_for_musl(tiny, make, docker, compiler):
 
 @pytest.mark.slow
 def test_scikit_learn_is_compiled_and_the_notebook_runs(create, make, docker, mount, compiler):
-    """It takes half an hour on two cores; the engine keeps the wheel for the next run."""
+    """The first time takes five minutes on two cores; pip's cache keeps the wheel for the next."""
     project = create("Pinbook alpine science", base_image="alpine")
     built = make(project, "wheels", flags=f"--progress plain {compiler}")
     assert [pin.split("==")[0] for pin in compiled(built)] == ["scikit-learn"]
@@ -194,6 +194,22 @@ def test_scikit_learn_is_compiled_and_the_notebook_runs(create, make, docker, mo
     at = ["--volume", f"{mount}:/project", "--entrypoint", "jupyter", f"{image}:notebook"]
     cells = json.loads(docker(*run, *at, *convert.split()).stdout)["cells"]
     assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "answers",
+    [{"stack": "minimal", "dependency_manager": "uv"}, {"cluster": "dask"}],
+    ids=["uv", "dask"],
+)
+def test_projects_of_other_answers_run_too(create, make, docker, compiler, answers):
+    project = create("Pinbook alpine other", base_image="alpine", **answers)
+    make(project, "image", flags=compiler)
+    run = ["run", "--rm", *STRICT, "--user", "123456:654321"]
+    image = "pinbook-alpine-other:runtime"
+    assert "°C" in docker(*run, image).stdout
+    imported = docker(*run, "--entrypoint", "python", image, "-c", IMPORT_ALL)
+    assert int(imported.stdout) > 10
 
 
 def break_apk_run(project):
