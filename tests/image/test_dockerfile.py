@@ -54,11 +54,14 @@ def test_another_python_passes_too(create, make, docker, python_version):
 
 
 @pytest.mark.slow
-def test_buildah_builds_the_same_file(small_projects, docker, local_base, tmp_path_factory):
+@pytest.mark.parametrize("base_image", ["debian", "alpine"])
+def test_buildah_builds_the_same_file(
+    base_image, small_projects, alpine_project, docker, local_base, alpine_base, tmp_path_factory
+):
     """Its own storage, and runc: crun of Debian 12 refuses machines with both kinds of cgroups."""
     if not (shutil.which("buildah") and shutil.which("runc")):
         pytest.skip("NOT TESTED: podman's builder, because buildah or runc is not installed")
-    base = local_base()
+    base = local_base() if base_image == "debian" else alpine_base
     if not base:
         pytest.skip("NOT TESTED: podman's builder, because no local base is here to give to it")
     store = tmp_path_factory.mktemp("buildah")
@@ -85,9 +88,12 @@ def test_buildah_builds_the_same_file(small_projects, docker, local_base, tmp_pa
         build = ["bud", "--runtime", "runc", "--layers=false", "--timestamp", "1"]
         build += ["--secret", "id=ca-bundle,src=/etc/ssl/certs/ca-certificates.crt"]
         build += ["--build-arg", f"PYTHON_IMAGE={base}", "--tag", image]
-        # With uv.lock, these are the stages with other mounts.
-        run(*build, "--target", "packages", small_projects["uv"])
-        run(*build, small_projects["requirements"])
+        if base_image == "alpine":
+            run(*build, alpine_project)
+        else:
+            # With uv.lock, these are the stages with other mounts.
+            run(*build, "--target", "packages", small_projects["uv"])
+            run(*build, small_projects["requirements"])
         run("push", image, f"docker-archive:{store / 'built.tar'}:{image}:runtime")
         docker("load", "--input", store / "built.tar")
     finally:

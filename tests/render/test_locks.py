@@ -4,6 +4,7 @@ import email
 import os
 import re
 import shutil
+import sys
 import tomllib
 import zipfile
 from importlib.metadata import entry_points
@@ -358,3 +359,16 @@ def versions(lock: Path) -> dict[str, set[str]]:
         name, version = pin.split("==")
         found.setdefault(name, set()).add(version)
     return found
+
+
+@pytest.mark.parametrize(("stack", "named"), [("data-science", "scikit-learn"), ("minimal", "")])
+@pytest.mark.parametrize("manager", choices("dependency_manager"))
+def test_what_has_no_wheel_for_musl_is_said_beforehand(stack, named, manager, render):
+    project = render(stack=stack, base_image="alpine", dependency_manager=manager)
+    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "docker/build-wheels", "missing"]
+    printed = run(*command, cwd=project, env=os.environ | path).stdout
+    assert re.findall(r"musl: ([\w.-]+)==\S+\. `make wheels` compiles", printed) == named.split()
+    (project / "wheels").mkdir()
+    (project / "wheels/SHA256SUMS").touch()
+    assert run(*command, cwd=project, env=os.environ | path).stdout == ""
