@@ -40,6 +40,22 @@ def test_up_prints_a_link_that_works_once_and_last(server):
     assert "make setup" in server("up").stderr, "nothing warns that there is no hook"
 
 
+def test_it_is_locked_down_and_only_this_machine_reaches_it(server, docker):
+    server("up")
+    compose = ["compose", "--project-directory", server.folder]
+    name = docker(*compose, "ps", "--quiet", "notebook").stdout.strip()
+    (about,) = json.loads(docker("inspect", name).stdout)
+    assert about["HostConfig"]["ReadonlyRootfs"] is True
+    assert about["HostConfig"]["CapDrop"] == ["ALL"]
+    assert about["Config"]["User"] == "4321:4321"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outwards:
+        outwards.connect(("192.0.2.1", 9))  # This sends nothing.
+        address = outwards.getsockname()[0]
+    assert address != "127.0.0.1"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address, int(server.port)), timeout=5)
+
+
 def test_a_tab_is_still_logged_in_after_a_restart(server):
     link = server("up").stdout.splitlines()[-1]
     page = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
