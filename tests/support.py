@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +47,12 @@ def choices(question: str) -> list[str]:
     """The values that a question offers; copier.yml has them as a list, or with labels as a dict."""
     offered = QUESTIONS[question]["choices"]
     return list(offered.values()) if isinstance(offered, dict) else offered
+
+
+def some_slow(values: Iterable[str], *quick: str) -> list:
+    """Return parameters of a test, of which all but the quick ones are slow."""
+    marks = {value: [] if value in quick else [pytest.mark.slow] for value in values}
+    return [pytest.param(value, marks=marks[value], id=value) for value in values]
 
 
 def run(*command, fails: bool = False, **options) -> subprocess.CompletedProcess:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support import ROOT, commit_all, run
+from tests.support import ROOT, commit_all, run, some_slow
 
 PSYCOPG2 = """psycopg2==2.9.10 \\
     --hash=sha256:12ec0b40b0273f95296233e8750441339298e6a572f7039da5b260e3c8b60e11
@@ -109,6 +109,9 @@ def odd_project(clone, either_project):
     return project
 
 
+@pytest.mark.parametrize(
+    "either_project", some_slow(["requirements", "uv"], "requirements"), indirect=True
+)
 def test_source_packages_and_addresses_need_no_network_either(odd_project, make, docker):
     def build(stage: str, flags: str) -> str:
         make(odd_project, "image", "IMAGE=pinbook-odd", f"STAGE={stage}", flags=flags)

@@ -15,7 +15,7 @@ import yaml
 
 from tests.network.password_index import ADDRESS, LOGIN, LOGIN_IN_URL, serve
 from tests.render.private_index import wheel
-from tests.support import commit_all, run
+from tests.support import commit_all, run, some_slow
 
 USER, PASSWORD = LOGIN.split(":")
 # What the hooks need, without Jupyter.
@@ -92,7 +92,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", some_slow(WAYS, "pip.conf", "keyring"))
 def test_setup_hooks_lock_and_upgrade_know_no_other_index(way, machine, private, folder):
     clone = machine.clone(private)
     WAYS[way](machine, ADDRESS)
@@ -114,7 +114,7 @@ BUILDS = {
 }
 
 
-@pytest.mark.parametrize("way", BUILDS)
+@pytest.mark.parametrize("way", some_slow(BUILDS, "pip.conf", "netrc"))
 def test_builds_know_no_other_index(way, machine, private, folder, engine, engine_settings):
     clone = machine.clone(private)
     # The index is on this machine, and what another test has built does not count.

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import parse_wheel_filename
 
-from tests.support import BIN, HALVES, ROOT, choices, commit_all, git, pins, run
+from tests.support import BIN, HALVES, ROOT, choices, commit_all, git, pins, run, some_slow
 
 STACKS = sorted(path for path in (ROOT / "locks").iterdir() if path.is_dir())
 FOLDERS = [ROOT, *STACKS]
@@ -119,7 +119,7 @@ def test_make_lock_changes_no_byte_in_a_new_project(stack, dependency_manager, r
 
 
 @pytest.mark.parametrize("slug", ["aaa", EXAMPLE, "num", "pandas-x", "zzz", "a" * 63])
-@pytest.mark.parametrize("stack", choices("stack"))
+@pytest.mark.parametrize("stack", some_slow(choices("stack"), "minimal"))
 def test_uv_itself_would_write_uv_lock_as_it_is(stack, slug, render):
     """Whatever the name of the project: it stands in the lock, in alphabetical order."""
     project = render(stack=stack, project_slug=slug, dependency_manager="uv")
@@ -205,7 +205,7 @@ def test_the_development_lock_agrees_with_the_other(folder):
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("python", sorted(choices("python_version")))
+@pytest.mark.parametrize("python", some_slow(choices("python_version"), "3.11", "3.14"))
 @pytest.mark.parametrize("lock", [*FOLDERS, *UV_LOCKS], ids=label)
 def test_every_python_on_every_system_can_install_a_lock(
     lock, python, platform, pip_folder, tmp_path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, git, run
+from tests.support import ROOT, git, run, some_slow
 from tests.update.template_versions import commit
 
 PAGE = (ROOT / "docs/how-to/adopt-an-existing-repository.md").read_text(encoding="utf-8")
@@ -101,7 +101,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", some_slow(KINDS, "only requirements.txt", "poetry", "flat scripts")
+)
 def test_the_page_ends_green(kind, template, computer, tmp_path):
     files, by_hand = KINDS[kind]
     project = tmp_path / "owls"
