@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.project import ROOT
+
 PAGE = "docs/tutorial/first-project.md"
 TEST = f"tests/docs/test_commands.py::test_the_commands_of_a_page_do_what_it_says[{PAGE}]"
 

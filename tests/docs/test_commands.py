@@ -76,8 +76,10 @@ def marks_of(page: Path) -> list[pytest.MarkDecorator]:
         return [pytest.mark.slow, pytest.mark.xdist_group("image")]
     if not needs_engine(page):
         return []
-    own_image = name_of(page).startswith(("docs/how-to", "docs/reference"))
-    return [pytest.mark.xdist_group("image"), *([pytest.mark.slow] if own_image else [])]
+    marks = [pytest.mark.xdist_group("image")]
+    if name_of(page).startswith(("docs/how-to", "docs/reference")):
+        marks.append(pytest.mark.slow)
+    return marks
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,23 @@ def test_it_runs_as_any_user_locked_down(docker, user, alpine_runtime):
     assert int(imported.stdout) > 10
 
 
-def test_the_notebook_runs_in_its_image(docker, alpine_project, alpine_notebook, mount):
-    shutil.copytree(alpine_project / "notebooks", mount / "notebooks")
-    subprocess.run(["chown", "-R", "4242:4242", mount], check=True)
-    options = [*STRICT, "--user", "123456:654321", "--volume", f"{mount}:/project"]
-    convert = "nbconvert --execute --to notebook --stdout /project/notebooks/quickstart.ipynb"
-    run = ["run", "--rm", *options, "--entrypoint", "jupyter", alpine_notebook]
-    cells = json.loads(docker(*run, *convert.split()).stdout)["cells"]
+@pytest.fixture
+def cells_of(docker, mount):
+    """Return a function that runs the notebook of a project in its image, and gives its cells."""
+
+    def cells_of(project: Path, image: str) -> list[dict]:
+        shutil.copytree(project / "notebooks", mount / "notebooks")
+        subprocess.run(["chown", "-R", "4242:4242", mount], check=True)
+        options = [*STRICT, "--user", "123456:654321", "--volume", f"{mount}:/project"]
+        convert = "nbconvert --execute --to notebook --stdout /project/notebooks/quickstart.ipynb"
+        run = ["run", "--rm", *options, "--entrypoint", "jupyter", image]
+        return json.loads(docker(*run, *convert.split()).stdout)["cells"]
+
+    return cells_of
+
+
+def test_the_notebook_runs_in_its_image(cells_of, alpine_project, alpine_notebook):
+    cells = cells_of(alpine_project, alpine_notebook)
     assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
 
 
@@ -170,7 +180,7 @@ def test_an_extension_in_c_is_compiled_for_musl(tiny, make, docker, compiler):
 
 
 @pytest.mark.slow
-def test_scikit_learn_is_compiled_and_the_notebook_runs(create, make, docker, mount, compiler):
+def test_scikit_learn_is_compiled_and_the_notebook_runs(create, make, docker, cells_of, compiler):
     """The first time takes five minutes on two cores; pip's cache keeps the wheel for the next."""
     project = create("Pinbook alpine science", base_image="alpine")
     built = make(project, "wheels", flags=f"--progress plain {compiler}")
@@ -189,10 +199,7 @@ def test_scikit_learn_is_compiled_and_the_notebook_runs(create, make, docker, mo
     )
     score = docker(*run, "--entrypoint", "python", f"{image}:runtime", "-c", code).stdout
     assert float(score) > 0.9
-    shutil.copytree(project / "notebooks", mount / "notebooks")
-    convert = "nbconvert --execute --to notebook --stdout /project/notebooks/quickstart.ipynb"
-    at = ["--volume", f"{mount}:/project", "--entrypoint", "jupyter", f"{image}:notebook"]
-    cells = json.loads(docker(*run, *at, *convert.split()).stdout)["cells"]
+    cells = cells_of(project, f"{image}:notebook")
     assert any("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import NOTEBOOK, run
+from tests.support import NOTEBOOK, run, some_slow
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
 
@@ -27,7 +27,7 @@ def test_a_cut_machine_reaches_neither_this_one_nor_any_other(machine):
     assert "gaierror" in machine.run_cut(*name, cwd=machine.home, fails=True).stderr
 
 
-@pytest.mark.parametrize("kind", ["requirements", pytest.param("uv", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", some_slow(["requirements", "uv"], "requirements"))
 def test_setup_hooks_and_tests_need_nothing_but_the_wheels(kind, machine, collected):
     clone = carry(machine, collected(kind))
     machine.run_cut("make", "setup", cwd=clone)

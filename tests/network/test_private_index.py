@@ -137,7 +137,7 @@ def test_builds_know_no_other_index(way, machine, private, folder, engine, engin
     assert traces(server.server_address, clone, [built, *described]) == set()
 
 
-@pytest.mark.parametrize("kind", ["requirements", pytest.param("uv", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", some_slow(["requirements", "uv"], "requirements"))
 def test_the_checks_in_ci_know_no_other_index_than_the_secret(kind, machine, plain, folder):
     clone = machine.clone(plain(kind))
     variables, jobs = workflow(clone, secret=url(ADDRESS))
