@@ -122,6 +122,20 @@ def test_a_library_may_be_missing_where_the_user_says_so(tmp_path):
     assert find(tmp_path / "venv", "--optional", str(tmp_path / "apt-run.txt")).returncode == 0
 
 
+def test_a_library_that_another_machine_knows_is_named_by_its_package(tmp_path):
+    write_elf(tmp_path / "venv" / "a.so", "libnowhere.so.7", "libc.so.6")
+    known = tmp_path / "libraries.txt"
+    known.write_text(
+        "diversion by dash from: /usr/lib/libnowhere.so.7\n"
+        "libnowhere7:amd64: /usr/lib/x86_64-linux-gnu/libnowhere.so.7\n"
+        "libother1, libother2: /usr/lib/libother.so.1\n"
+    )
+    result = find(tmp_path / "venv", "--known", str(known))
+    assert (result.returncode, result.stdout) == (0, "libc6\nlibnowhere7\n")
+    write_elf(tmp_path / "venv" / "b.so", "libother.so.2")
+    assert "libother.so.2" in find(tmp_path / "venv", "--known", str(known)).stderr
+
+
 def test_the_environment_of_these_tests_is_complete():
     """A real environment, with extension modules and bundled libraries of many packages."""
     result = find(Path(sys.prefix))
