@@ -69,7 +69,7 @@ def test_it_waits_for_a_server_that_comes_late():
 
     thread = threading.Thread(target=serve)
     thread.start()
-    result = wait(f"127.0.0.1:{port}", "--timeout", "30", "--period", "0.1")
+    result = wait(f"127.0.0.1:{port}", "--timeout", "30")
     stop.set()
     thread.join()
     assert result.returncode == 0
@@ -87,7 +87,7 @@ def test_a_server_that_has_answered_may_go_away_again():
 
     thread = threading.Thread(target=serve)
     thread.start()
-    result = wait(f"127.0.0.1:{early}", f"127.0.0.1:{late}", "-t", "30", "--period", "0.1")
+    result = wait(f"127.0.0.1:{early}", f"127.0.0.1:{late}", "-t", "30")
     thread.join()
     assert result.returncode == 0
 
@@ -128,7 +128,7 @@ def test_the_command_runs_in_its_place_with_its_exit_code():
 
 
 def test_the_command_does_not_run_after_a_timeout():
-    result = wait(f"127.0.0.1:{free_port()}", "-t", "0.5", "--", "echo", "ran")
+    result = wait(f"127.0.0.1:{free_port()}", "-t", "1", "--", "echo", "ran")
     assert (result.returncode, result.stdout) == (10, "")
 
 
@@ -148,12 +148,10 @@ def test_a_command_that_is_not_there_is_said_in_one_sentence():
         ["db:http"],
         ["db:0"],
         ["db:65536"],
-        ["::1:80"],
         [":80"],
-        ["db:80", "--timeout", "0"],
         ["db:80", "--timeout", "nan"],
         ["db:80", "--timeout", "soon"],
-        ["db:80", "--period", "-1"],
+        ["db:80", "--timeout", "0.5"],
         ["--", "echo"],
     ],
     ids=" ".join,
