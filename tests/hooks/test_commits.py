@@ -161,7 +161,7 @@ def test_a_damaged_notebook_stops_the_commit(repository):
     before = damaged.read_bytes()
     repository.git("add", "--all")
     printed = repository.commit(fails=True)
-    assert "notebooks/b.ipynb: left as it is: not JSON at line" in printed
+    assert "notebooks/b.ipynb: left as it is: it cannot be read as JSON: " in printed
     assert damaged.read_bytes() == before
     assert not outputs(repository.on_screen("notebooks/a.ipynb"))
     assert not outputs(repository.on_screen("notebooks/c.ipynb"))
