@@ -4,12 +4,11 @@
 environment says what to run: NOTEBOOK (files, patterns, or a run.json), PARAMS, JOBS (how many at once),
 NETWORK (anything: with a network), ENGINE, and STRICT, which are options of its `run`.
 
-Exit codes: 0 done, 1 with a sentence: wrong usage, a cell failed, or outputs differ; 130 interrupted.
-Anything else comes from the engine.
+Exit codes: 0 done, 1 wrong usage, a cell failed, or outputs differ; 130 interrupted. Anything else comes
+from the engine.
 """
 
 import ast
-import errno
 import glob
 import itertools
 import json
@@ -19,16 +18,17 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
-USAGE = "Name a notebook and its parameters: make job NOTEBOOK=notebooks/x.ipynb PARAMS='days=9'"
+USAGE = "Usage, with a notebook that is there: make job NOTEBOOK=a.ipynb [PARAMS='days=9'] [JOBS=2]"
 # Compilers start what they put into /tmp. Models come from the volume of compose.yaml.
 OPTIONS = """--rm --init --tmpfs /tmp:exec --entrypoint python --env PYTHONPATH=/project/src
     --env RUN_FOLDER=/media --env XDG_CACHE_HOME=/cache"""
 # `make image` has just built it, so its labels say what is here now.
 LABEL = '{{index .Config.Labels "%s"}}'
+ENGINE = shlex.split(os.environ.get("ENGINE", "docker"))
 LABELS = f"{{{{.Id}}}} {LABEL % 'lock.sha256'} {LABEL % 'org.opencontainers.image.revision'}"
 
 
@@ -87,38 +87,27 @@ def compare(before: Path, folder: Path) -> int:
     return 0 if equal else 1
 
 
-def new_folder(commit: str) -> Path:
-    """Make the folder of a run; two that start in the same second get one each."""
-    name = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + commit[:7]
-    folder, number = Path("runs", name), 1
-    while True:
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-            folder = Path("runs", f"{name}-{number}")
+def labels(image: str) -> dict:
+    """Return what an image is and was made of, in the words of run.json."""
+    inspect = [*ENGINE, "image", "inspect", "--format", LABELS, image]
+    found = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()
+    identity, lock, commit = [*found, "none"][:3]
+    commit, dirty, _ = commit.partition("-dirty")
+    return {"image": identity, "lock": lock, "commit": commit, "dirty": bool(dirty)}
 
 
 def run(image: str, job: dict, stopped: list) -> int:
     """Run a notebook in a container, and return its exit code."""
     if stopped:
         return 130
-    engine, path = shlex.split(os.environ["ENGINE"]), job["path"]
-    inspect = [*engine, "image", "inspect", "--format", LABELS, image]
-    labels = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()
-    found = dict(zip(("image", "lock", "commit"), [*labels, "none"], strict=False))
-    found["commit"], dirty, _ = found["commit"].partition("-dirty")
-    about = {"notebook": str(path), "parameters": job["parameters"], **found, "dirty": bool(dirty)}
-    about["network"] = job["network"]
-    folder = new_folder(found["commit"])
+    path, start = job["path"], datetime.now(UTC)
+    about = {"notebook": str(path), "parameters": job["parameters"], "network": job["network"]}
+    about |= labels(image) | {"start": start.isoformat(timespec="seconds")}
+    # Two that start in the same second need a folder each.
+    folder = Path("runs", f"{start:%Y%m%dT%H%M%S.%fZ}-{about['commit'][:7]}")
+    folder.mkdir(parents=True)
     write(folder / path.name, json.dumps(job["notebook"]))
-
-    def note(**more) -> None:
-        about.update(more)
-        write(folder / "run.json", json.dumps(about, indent=2) + "\n")
-
-    note(start=time.strftime("%FT%TZ", time.gmtime()))
+    write(folder / "run.json", json.dumps(about, indent=2) + "\n")
     mounts = f"--volume={Path.cwd()}:/project:ro", f"--volume={folder.absolute()}:/media"
     cache = f"--volume={Path(image).name.partition(':')[0]}-cache:/cache"
     user = f"--user={os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "--user=0"
@@ -126,9 +115,10 @@ def run(image: str, job: dict, stopped: list) -> int:
     options = [*shlex.split(os.environ["STRICT"]), *OPTIONS.split(), *network, *mounts, cache, user]
     place = f"--workdir=/project/{path.parent.as_posix()}"
     inside = image, "/project/tools/job.py", "--inside", f"/media/{path.name}"
-    code = subprocess.call([*engine, "run", *options, place, *inside])
-    note(end=time.strftime("%FT%TZ", time.gmtime()), exit=code)
-    print(f"See {folder / path.stem}.html")
+    code = subprocess.call([*ENGINE, "run", *options, place, *inside])
+    about |= {"end": datetime.now(UTC).isoformat(timespec="seconds"), "exit": code}
+    write(folder / "run.json", json.dumps(about, indent=2) + "\n")
+    print(f"See {folder}")
     return code or (compare(job["before"], folder) if job["before"] else 0)
 
 
@@ -153,10 +143,9 @@ def execute(path: Path) -> int:
         client.execute()
         return 0
     except CellExecutionError as error:
-        at, trace = client.code_cells_executed, re.sub(r"\x1b\[[\d;]*m", "", error.traceback)
-        line = int((re.findall(r"Cell In\[\d+\], line (\d+)", trace) or [1])[-1])
-        source = cells[at - 1].source.splitlines()[line - 1].strip()
-        say(f"Cell [{at}], line {line}: {source}\n{error.ename}: {error.evalue}")
+        # IPython names the cell and the line, and shows both.
+        trace = re.sub(r"\x1b\[[\d;]*m", "", error.traceback)
+        say(f"a cell has failed:\n{trace}")
         return 1
     # nbclient raises these where Ctrl+C or a lack of memory has ended the kernel.
     except (KeyboardInterrupt, RuntimeError, AssertionError):
@@ -169,19 +158,18 @@ def execute(path: Path) -> int:
 
 
 def asked() -> list[dict]:
-    """Return what to run, as the environment says. Raises where that is wrong, or no notebook."""
-    given, network = os.environ.get("NOTEBOOK", ""), bool(os.environ.get("NETWORK"))
+    """Return what to run, as the environment says. Raises OSError, ValueError and KeyError."""
+    given = os.environ["NOTEBOOK"]
+    parameters = dict(word.split("=", 1) for word in shlex.split(os.environ.get("PARAMS", "")))
     words = [given] if Path(given).is_file() else shlex.split(given)
-    pairs = [one.split("=", 1) for one in shlex.split(os.environ.get("PARAMS", ""))]
-    parameters = {name: value(text) for name, text in pairs}
-    files = [[w] if Path(w).is_file() else sorted(glob.glob(w)) or [w] for w in words]
-    jobs = []
-    for path in map(Path, itertools.chain(*files)):
-        job: dict = {"path": path, "parameters": parameters, "network": network, "before": None}
+    jobs: list[dict] = []
+    for name in itertools.chain(*(sorted(glob.glob(word)) or [word] for word in words)):
+        path = Path(name)
+        job: dict = {"path": path, "before": None, "network": bool(os.environ.get("NETWORK"))}
+        job["parameters"] = {name: value(text) for name, text in parameters.items()}
         if path.name == "run.json":
             old = read(path)
-            job |= {"path": Path(old["notebook"]), "before": path.parent}
-            job |= {"parameters": old["parameters"], "network": old["network"]}
+            job = old | {"path": Path(old["notebook"]), "before": path.parent}
         job["notebook"] = read(job["path"])
         if job["parameters"]:
             set_parameters(job["notebook"], job["parameters"])
@@ -192,27 +180,21 @@ def asked() -> list[dict]:
 def main() -> int:
     if sys.argv[1] == "--inside":
         return execute(Path(sys.argv[2]))
-    at_once = os.environ.get("JOBS") or "1"
-    if not re.fullmatch(r"[1-9]\d*", at_once):
-        sys.exit(
-            f"JOBS says how many run at once: give it a number, like 2, in place of {at_once}."
-        )
     try:
+        at_once = int(os.environ.get("JOBS") or 1)
         jobs = asked()
+        if not jobs or at_once < 1:
+            raise ValueError
     except (OSError, ValueError, KeyError):
-        jobs = []
-    if not jobs:
         sys.exit(USAGE)
     # The containers get Ctrl+C too, and what they have done by then is kept. No other one starts.
-    stopped = []
+    stopped: list[bool] = []
     signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
-    with ThreadPoolExecutor(int(at_once)) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return max(pool.map(lambda job: run(sys.argv[1], job, stopped), jobs))
 
 
 try:
     sys.exit(main())
 except OSError as error:
-    if error.errno != errno.ENOSPC:
-        raise
-    sys.exit("There is no space left on the disk: make room, and run it again.")
+    sys.exit(str(error))
