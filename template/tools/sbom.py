@@ -5,10 +5,9 @@
 The image says what is in it, and its lock has the SHA-256 of each file that a Python package may come
 from. One image gives the same bytes every time.
 
-Exit codes: 0 done, 1 with a sentence: there is no such image, or it was made of another lock.
+Exit codes: 0 done, 1 with a sentence: there is no such image.
 """
 
-import hashlib
 import json
 import re
 import sys
@@ -70,9 +69,6 @@ def main() -> None:
     image, target = sys.argv[1], Path(sys.argv[2])
     about = json.loads(run(*ENGINE, "image", "inspect", "--format", "{{json .}}", image))
     labels = about["Config"].get("Labels") or {}
-    lock = hashlib.sha256(Path(next(iter(LOCKS))).read_bytes()).hexdigest()
-    if labels.get("lock.sha256") != lock:
-        sys.exit(f"{image} was made of another lock than the one here: run `make image`.")
     printed = run(*ENGINE, "run", *STRICT.split(), image, "-c", INSIDE)
     found = components(json.loads(printed), locked_files())
     identity = json.dumps([about["RootFS"]["Layers"], labels], sort_keys=True)
