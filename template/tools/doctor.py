@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
-from machine import find_uv, output
+from machine import VENV_PYTHON, find_uv, output
 from packages import STATE, state
 from project import read
 
@@ -34,16 +34,14 @@ def answer(*command: str) -> str:
 def main() -> None:
     os.chdir(Path(__file__).resolve().parent.parent)
     hook = output("git", "rev-parse", "--git-path", "hooks/pre-commit")
-    done = {".venv": STATE.exists() and read(STATE) == state()}
-    done["the git hook"] = bool(hook) and Path(hook).exists()
+    done = {".venv": read(STATE) == state(), "the git hook": Path(hook).is_file()}
     old = " and ".join(one for one in done if not done[one])
     answers = re.findall(rf"(?m)^((?:{ANSWERS}): .*)", read(".copier-answers.yml"))
-    venv = next(map(str, sorted(STATE.parent.glob("[bS]*/python*"))), "no .venv")
     found = {
         "system": platform.platform(),
         "project": ", ".join(answers),
         "python": f"{platform.python_version()} ({sys.executable})",
-        ".venv": answer(venv, "--version"),
+        ".venv": answer(str(VENV_PYTHON), "--version"),
         "uv": answer(find_uv() or "uv", "--version"),
         "git": answer("git", "--version"),
         "engine": answer(*ENGINE, "version", "--format", FORMAT),
