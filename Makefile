@@ -86,7 +86,7 @@ locks: .venv/ready ## Do the same for the locks that projects start with (UPGRAD
 
 .PHONY: torch
 torch: .venv/ready ## Give projects for the CPU another torch (VERSION=2.13.0; TORCH_INDEX: a mirror), then `make locks`
-	@for about in includes/torch.toml pyproject.toml; do $(BIN)/python $(TORCH) cpu $(VERSION) \
+	@for about in includes/torch.toml locks/deep-learning/pyproject.toml; do $(BIN)/python $(TORCH) cpu $(VERSION) \
 	  --file locks/deep-learning/requirements.in --about $$about || exit; done
 
 .PHONY: hooks

@@ -111,10 +111,11 @@ def check_private(name: str, text: str) -> Iterator[str]:
 def cuda_for_cpu() -> Iterator[str]:
     """Say where a project for the CPU would install CUDA, which is several GB."""
     answered = re.search(r"^accelerator: cpu$", read(".copier-answers.yml"), re.MULTILINE)
-    for lock in LOCKS:
-        text = read(lock)
+    for lock, text in zip(LOCKS, map(read, LOCKS), strict=True):
         cuda = re.findall(r'(?m)^(?:name = ")?((?:nvidia|cuda)-[\w-]+|triton)(?:==|")', text)
-        if cuda and (answered or "//download.pytorch.org/whl/cpu/" in text):
+        pypi = r"\n.*\nsource = \{ registry.*\n(?!resolution-markers)"
+        cuda += re.findall(rf'(?m)^name = "(torchvision|torchaudio)"{pypi}', text)
+        if cuda and (answered or "%2Bcpu-" in text):
             yield f"{lock} has {cuda[0]}, which is for CUDA, in a project for the CPU: {TORCH}."
 
 

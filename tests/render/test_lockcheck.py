@@ -461,6 +461,11 @@ RIGHT |= {
         | asks("torch")
         | locks(pin("torch==2.15.0", DIRECT), CUDA)
     ),
+    "torchvision for the CPU, which PyPI has for other systems": (
+        ANSWERS
+        | asks("torchvision ; sys_platform != 'linux'")
+        | locks(pin("torchvision==0.28.0 ; sys_platform != 'linux'", DIRECT))
+    ),
     "torch for the CPU by its address": (
         asks(f"torch @ {TORCH}/torch-2.13.0%2Bcpu-cp313-cp313-linux_x86_64.whl")
         | locks(pin(f"torch @ {TORCH}/torch-2.13.0%2Bcpu-cp313-cp313-linux_x86_64.whl", DIRECT))
@@ -472,6 +477,10 @@ WRONG |= {
         ANSWERS | asks("torch") | locks(pin("torch==2.15.0", DIRECT), CUDA),
         "requirements.txt has nvidia-cublas, which is for CUDA, in a project for the CPU: "
         + INSTEAD,
+    ),
+    "torchvision for CUDA in a project for the CPU": (
+        ANSWERS | asks("torchvision") | locks(pin("torchvision==0.28.0", DIRECT)),
+        "requirements.txt has torchvision, which is for CUDA, in a project for the CPU: " + INSTEAD,
     ),
     "PyTorch's index for everything": (
         asks(f"--extra-index-url {TORCH}"),

@@ -29,7 +29,7 @@ LOCKS = [
 EXAMPLE = "my-ai-project"
 # PyTorch alone has this, and only for Linux.
 CPU_TORCH = re.compile(
-    r"https://download\.pytorch\.org/whl/cpu/torch-2\.13\.0%2Bcpu-cp3\d+-cp3\d+-manylinux_2_28_\w+\.whl"
+    r"https://download(?:-r2)?\.pytorch\.org/whl/cpu/torch-2\.13\.0%2Bcpu-cp3\d+-cp3\d+-manylinux_2_28_\w+\.whl"
 )
 PUBLIC_INDEX = "https://pypi.org/simple"
 PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"]
@@ -52,7 +52,7 @@ HEADER = """\
 LINE = re.compile(
     r"""
     [a-z0-9-]+==[0-9][\w.+!]*(\ ;\ [^\\]+)?\ \\
-    |torch\ @\ https://download\.pytorch\.org/whl/cpu/torch-[\w.%-]+\.whl\#sha256=[0-9a-f]{64}\ ;\ [^\\]+\ \\
+    |torch\ @\ https://download(-r2)?\.pytorch\.org/whl/cpu/torch-[\w.%-]+\.whl\#sha256=[0-9a-f]{64}\ ;\ [^\\]+\ \\
     |\ {4}--hash=sha256:[0-9a-f]{64}(\ \\)?
     |\ {4}\#\ via(\ (-[cr]\ )?[\w.-]+)?
     |\ {4}\#\ {3}(-[cr]\ )?[\w.-]+
@@ -108,9 +108,14 @@ def test_compiling_again_without_upgrading_changes_no_byte(target, repository):
 
 
 @pytest.mark.parametrize("dependency_manager", choices("dependency_manager"))
-@pytest.mark.parametrize("stack", choices("stack"))
-def test_make_lock_changes_no_byte_in_a_new_project(stack, dependency_manager, render):
-    project = render(stack=stack, dependency_manager=dependency_manager)
+@pytest.mark.parametrize("folder", STACKS, ids=label)
+def test_make_lock_changes_no_byte_in_a_new_project(folder, dependency_manager, render):
+    answers = {"stack": re.sub("-(cuda|dask)$", "", folder.name)}
+    if folder.name.endswith("-cuda"):
+        answers["accelerator"] = "cuda"
+    if folder.name.endswith("-dask"):
+        answers["cluster"] = "dask"
+    project = render(dependency_manager=dependency_manager, **answers)
     commit_all(project)
     (project / ".venv").mkdir()
     (project / ".venv/pyvenv.cfg").touch()
@@ -295,7 +300,8 @@ def test_linux_gets_one_torch_for_the_cpu(kind, python, machine, pip_folder):
 
 def test_what_uv_is_told_of_torch_is_what_its_wheel_says(render):
     """Without it, locking would ask PyTorch's own index."""
-    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
+    file = ROOT / "locks/deep-learning/pyproject.toml"
+    ours = tomllib.loads(file.read_text())["tool"]["uv"]
     project = tomllib.loads((render(stack="deep-learning") / "pyproject.toml").read_text())
     told = project["tool"]["uv"]["dependency-metadata"]
     assert told == ours["dependency-metadata"]

@@ -212,7 +212,7 @@ def test_a_project_starts_with_the_locks_of_its_stack(project, answers):
     uv = answers["dependency_manager"] == "uv"
     folder = answers["stack"] + "-cuda" * (answers["accelerator"] == "cuda")
     folder += "-dask" * (answers["cluster"] == "dask")
-    locks = sorted((ROOT / "locks" / folder / ("uv" if uv else ".")).glob("*.*"))
+    locks = sorted((ROOT / "locks" / folder).glob("uv/uv.lock" if uv else "*requirements.*"))
     assert locks
     for lock in locks:
         assert (project / lock.name).read_bytes() == lock.read_bytes(), f"{lock.name} differs"

@@ -1,18 +1,19 @@
 """`make torch` asks for the torch of the accelerator, here from an index that behaves as PyTorch's does."""
 
+import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 import tomllib
 from contextlib import contextmanager
-from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
-from tests.render.private_index import LONG_AGO, serve
+from tests.render.private_index import LONG_AGO, head, needs, serve, wheel
 from tests.render.test_locks import in_order
 from tests.support import BIN, ROOT, commit_all, git, run
 
@@ -27,26 +28,46 @@ WHEELS = dict(
 )
 # A version that is there for one Python and one processor.
 NEW = "torch-2.99.0%2Bcpu-cp311-cp311-manylinux_2_28_x86_64.whl"
+TORCH_NEEDS = TOLD["dependency-metadata"][0]["requires-dist"]
+# What goes with a torch, as PyTorch builds it: for one Python and one torch, or for all from one on.
+BY_PYTHON = [f"cp3{minor}-cp3{minor}" for minor in (11, 12, 13, 14)]
+FAMILY = {
+    "torch-2.13.0": (BY_PYTHON, TORCH_NEEDS),
+    "torch-2.15.0": (BY_PYTHON, TORCH_NEEDS),
+    "torchvision-0.27.1": (BY_PYTHON, ["numpy", "torch (==2.12.1)"]),
+    "torchvision-0.28.0": (BY_PYTHON, ["numpy", "torch (==2.13.0)", "gdown ; extra == 'gdown'"]),
+    "torchvision-0.29.2": (["py3-none"], ["numpy", "torch (>=2.14.0)"]),
+    "torchaudio-2.10.0": (BY_PYTHON, ["torch (==2.10.0)"]),
+    "torchaudio-2.11.0": (BY_PYTHON, ["torch (>=2.11)"]),
+}
+# Files of these names that can be installed, and have a module with nothing in it.
+BUILT = {
+    f"{package}%2Bcpu-{python}-manylinux_2_28_{machine}.whl": wheel(*f"{package}+cpu".split("-"))
+    for package, (pythons, _) in FAMILY.items()
+    for python in pythons
+    for machine in ("x86_64", "aarch64")
+}
 
 
 @contextmanager
 def pytorch(files: dict[str, str], dates: dict[str, str]):
-    """Serve these files of torch, by hash, and a numpy that is newer than any; say what was asked for."""
+    """Serve these files, by hash, and a numpy that is newer than any; say what was asked for."""
     asked = []
-    metadata = Message()
-    for name, text in [("Metadata-Version", "2.2"), ("Name", "torch"), ("Version", "2.13.0+cpu")]:
-        metadata[name] = text
-    for need in TOLD["dependency-metadata"][0]["requires-dist"]:
-        metadata["Requires-Dist"] = need
 
     class Index(BaseHTTPRequestHandler):
         def do_GET(self):
             asked.append(self.path)
             kind = "text/html"
+            page = self.path.strip("/")
+            if page in BUILT:
+                self.answer(BUILT[page], kind)
+                return
+            listed = [name for name in files if name.startswith(f"{page}-")]
             if self.path.endswith(".metadata"):
-                version = self.path.split("-")[1].replace("%2B", "+")
-                text = str(metadata).replace("2.13.0+cpu", version)
-            elif self.path != "/torch/":
+                name, version, *_ = page.replace("%2Bcpu", "").split("-")
+                _, requires = FAMILY.get(f"{name}-{version}", ([], TORCH_NEEDS))
+                text = head(name, f"{version}+cpu", *needs(*requires))
+            elif not listed:
                 text = '<a href="numpy-99-py3-none-any.whl">numpy-99-py3-none-any.whl</a>'
             elif dates and "json" in self.headers["Accept"]:
                 kind = "application/vnd.pypi.simple.v1+json"
@@ -54,19 +75,22 @@ def pytorch(files: dict[str, str], dates: dict[str, str]):
                     {"filename": name.replace("%2B", "+"), "url": f"/{name}"}
                     | {"hashes": {"sha256": files[name]}, "core-metadata": True}
                     | ({"upload-time": dates[name]} if name in dates else {})
-                    for name in files
+                    for name in listed
                 ]
-                page = {"meta": {"api-version": "1.1"}, "name": "torch", "files": entries}
+                page = {"meta": {"api-version": "1.1"}, "name": page, "files": entries}
                 text = json.dumps(page)
             else:
                 text = "\n".join(
-                    f'<a href="/{name}#sha256={sha256}">{name.replace("%2B", "+")}</a>'
-                    for name, sha256 in files.items()
+                    f'<a href="/{name}#sha256={files[name]}">{name.replace("%2B", "+")}</a>'
+                    for name in listed
                 )
+            self.answer(text.encode(), kind)
+
+        def answer(self, content: bytes, kind: str) -> None:
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.end_headers()
-            self.wfile.write(text.encode())
+            self.wfile.write(content)
 
         def log_message(self, *_):
             pass
@@ -81,9 +105,22 @@ def index():
         yield address, asked
 
 
+@pytest.fixture
+def family():
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in BUILT.items()}
+    with pytorch(hashes, {}) as (address, asked):
+        yield address, asked
+
+
+@pytest.fixture(params=["cpu"])
+def accelerator(request) -> str:
+    return request.param
+
+
 @pytest.fixture(params=["requirements", "uv"])
-def project(request, render, tmp_path) -> Path:
-    made = render(stack="deep-learning", dependency_manager=request.param)
+def project(request, accelerator, render, tmp_path) -> Path:
+    answers = {"accelerator": accelerator, "dependency_manager": request.param}
+    made = render(stack="deep-learning", **answers)
     folder = Path(shutil.copytree(made, tmp_path / "project"))
     (folder / ".venv").symlink_to(BIN.parent)
     (folder / "src/own.py").write_text("mine = 1\n")
@@ -103,6 +140,86 @@ def files_of(folder: Path, address: str) -> dict[str, str]:
     if "uv.lock" in texts:
         texts["uv.lock"] = in_order(texts["uv.lock"])
     return texts
+
+
+def ask(folder: Path, *names: str) -> None:
+    """Add these names to what the project needs."""
+    if (file := folder / "requirements.in").exists():
+        file.write_text("\n".join([file.read_text(), *names, ""]))
+    else:
+        file = folder / "pyproject.toml"
+        lines = "".join(f'    "{name}",\n' for name in names)
+        file.write_text(file.read_text().replace('    "tqdm",\n', f'    "tqdm",\n{lines}'))
+
+
+def lock_of(folder: Path) -> str:
+    lock = folder / "uv.lock"
+    return (lock if lock.exists() else folder / "requirements.txt").read_text()
+
+
+def installed(folder: Path, names: list[str]) -> set[str]:
+    """Install these packages of the lock by pip, as a colleague without a setting does."""
+    text = lock_of(folder)
+    if (folder / "uv.lock").exists():
+        export = [BIN / "uv", "export", "--quiet", "--frozen", "--no-emit-project", "--no-header"]
+        text = run(*export, cwd=folder).stdout
+    entries = re.findall(rf"(?m)^(?:{'|'.join(names)})\b.*\n(?: .*\n)*", text)
+    (folder / "some.txt").write_text("".join(entries))
+    options = ["--quiet", "--no-deps", "--require-hashes", "--target=packages"]
+    run(sys.executable, "-m", "pip", "install", *options, "--requirement=some.txt", cwd=folder)
+    found = {path.name.removesuffix(".dist-info") for path in folder.glob("packages/*.dist-info")}
+    shutil.rmtree(folder / "packages")
+    return found
+
+
+def test_torchvision_and_torchaudio_follow_torch(project, family):
+    """For the CPU they come from PyTorch, too, and what else needs torch brings no CUDA."""
+    address, asked = family
+    names = ["torch", "torchaudio", "torchvision"]
+    ask(project, "accelerate", *names[1:])
+    said = make(project, "lock", fails=True)
+    assert "has torchaudio, which is for CUDA, in a project for the CPU: ask for" in said
+    for torch, vision in [("2.13.0", "0.28.0"), ("2.15.0", "0.29.2")]:
+        make(project, "torch", f"VERSION={torch}", TORCH_INDEX=address)
+        pages = {path for path in asked if not path.endswith(".metadata")}
+        assert pages == {f"/{name}/" for name in names}
+        run(BIN / "python", "tools/lockcheck.py", cwd=project)
+        expected = {f"torch-{torch}+cpu", "torchaudio-2.11.0+cpu", f"torchvision-{vision}+cpu"}
+        text = lock_of(project)
+        from_there = re.findall(rf"{address}/(\w+-[\d.]+)%2B(cpu)", text)
+        assert {"+".join(found) for found in from_there} == expected
+        assert "accelerate" in text
+        assert not re.search('(?m)^(name = ")?(nvidia|cuda|triton)', text)
+        assert installed(project, names) == expected
+
+        asked.clear()
+        make(project, "lock")
+        assert lock_of(project) == text
+    make(project, "upgrade")
+    assert asked == []
+    assert installed(project, names) == expected
+
+
+@pytest.mark.parametrize("accelerator", ["cuda"], indirect=True)
+def test_for_cuda_they_follow_torch_on_pypi(project):
+    ask(project, "torchvision")
+    make(project, "torch", "VERSION=2.13.0")
+    assert pinned(project) == ("2.13.0", "0.28.0")
+    make(project, "torch")
+    make(project, "upgrade")
+    torch, vision = pinned(project)
+    assert torch > "2.13.0" and vision > "0.28.0"
+    assert "nvidia-cudnn" in lock_of(project) and "%2Bcpu" not in lock_of(project)
+    asked = project / ("pyproject.toml" if (project / "uv.lock").exists() else "requirements.in")
+    assert "without CUDA" not in asked.read_text()
+
+
+def pinned(folder: Path) -> tuple[str, ...]:
+    """The versions of torch and torchvision in a lock that has one of each."""
+    pins = dict(
+        re.findall(r'(?m)^(?:name = ")?([\w-]+)(?:==|"\nversion = ")([\d.]+)', lock_of(folder))
+    )
+    return pins["torch"], pins["torchvision"]
 
 
 def test_there_and_back_nothing_is_lost(project, index):
