@@ -162,6 +162,7 @@ def test_few_blocks_are_not_run_and_each_says_why():
         "the shared project is not to change its answers",
         "there is no registry",
         "there is no Kubernetes",
+        "there is no SLURM",
     ]
     guides = ["docs/guide/docker.md", "docs/fr/guide/docker.md"]
     assert not_run == {

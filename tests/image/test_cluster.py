@@ -101,6 +101,10 @@ def cluster(create, docker, engine, local_base, mountable):
     make.link = make("cluster").stdout.splitlines()[-1]
     yield make
     make("cluster-down")
+    label = f"label=com.docker.compose.project={settings['COMPOSE_PROJECT_NAME']}"
+    for list_all in (["ps", "--all"], ["volume", "ls"], ["network", "ls"]):
+        assert docker(*list_all, "--quiet", "--filter", label).stdout == "", list_all
+    assert not (folder / ".cluster").exists()
 
 
 @pytest.fixture
