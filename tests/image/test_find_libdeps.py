@@ -122,7 +122,7 @@ def test_a_library_may_be_missing_where_the_user_says_so(tmp_path):
     assert find(tmp_path / "venv", "--optional", str(tmp_path / "apt-run.txt")).returncode == 0
 
 
-def test_a_library_that_another_machine_knows_is_named_by_its_package(tmp_path):
+def test_a_library_known_elsewhere_is_named_by_its_package(tmp_path):
     write_elf(tmp_path / "venv" / "a.so", "libnowhere.so.7", "libc.so.6")
     known = tmp_path / "libraries.txt"
     known.write_text(
