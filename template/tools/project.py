@@ -14,7 +14,7 @@ if not find_spec("packaging") and (pip := find_spec("pip")) and pip.origin:
     sys.path.append(str(Path(pip.origin).with_name("_vendor")))
 READY = bool(find_spec("packaging"))
 
-LOGIN = re.compile(r"://[^\s/@]+@([^\s/\"']*)")
+LOGIN = re.compile(r"://[^\s/]+@([^\s/\"']*)")
 MERGE_MARKERS = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
 # Inside a URL, no blank or quote stands before a path; and /usr and the like are nobody's own.
 MACHINE_PATH = re.compile(
@@ -75,4 +75,4 @@ def normal(name: str) -> str:
 
 def bare(text: str) -> str:
     """Return a text, such as a URL, without the user names and passwords of its URLs."""
-    return LOGIN.sub(r"://\1", text).rstrip("/")
+    return LOGIN.sub(r"://\1", text)

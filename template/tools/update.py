@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHONSAFEPATH is set.
 from machine import environment, find_uv, output
+from project import Problem, bare
 
 ANSWERS = ".copier-answers.yml"
 COPIER = "copier>=9.18.0,!=9.19.0,<10"
@@ -41,10 +42,6 @@ Undo it:     git restore --staged --worktree .
 If it touches versions or hooks, `make setup` then brings .venv up to date."""
 
 
-class Problem(Exception):
-    """The reason, in one sentence, why an update is not possible."""
-
-
 def run(*command: str, given: str = "", **options) -> str:
     """Run a command and return what it prints; a Problem holds its error message."""
     options |= {"input": given.encode(errors="surrogateescape"), "capture_output": True}
@@ -56,11 +53,6 @@ def run(*command: str, given: str = "", **options) -> str:
         reason = result.stderr.decode(errors="replace").strip()
         raise Problem(reason or f"{command[0]} ended with {result.returncode}.")
     return result.stdout.decode(errors="surrogateescape")
-
-
-def without_passwords(text: object) -> str:
-    """Return a text in which no address holds a user's name or password."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", str(text))
 
 
 def git_settings(path: Path) -> dict[str, str]:
@@ -226,11 +218,11 @@ def update(clone: Clone, args: argparse.Namespace) -> None:
     if not args.check:
         place(clone)
     print("Template", " -> ".join(dict.fromkeys([was["_commit"], now["_commit"]])))
-    print("from", without_passwords(now["_src_path"]))
+    print("from", bare(now["_src_path"]))
     last_update = run("git", "log", "-1", "--format=%H", "-G^_commit: ", "--", ANSWERS).strip()
     if (before := clone.answers(last_update)["_src_path"]) != now["_src_path"]:
-        print("The last update came from another address:", without_passwords(before))
-    print(without_passwords(clone.diff("--stat", "--summary", *["--patch"] * args.check)))
+        print("The last update came from another address:", bare(before))
+    print(bare(clone.diff("--stat", "--summary", *["--patch"] * args.check)))
     if conflicts := sorted(clone.changed(MARKERS) | clone.changed("--", "*.rej")):
         print("You and the template have changed the same lines in:", *conflicts)
     steps = "edit the files above, `git add` them, then: " if conflicts else ""
@@ -244,7 +236,7 @@ def show_drift(clone: Clone, _: argparse.Namespace) -> None:
     clone.copier(*RECOPY)
     if drift := clone.diff("-R", "--stat", "--patch", "--diff-filter=MT"):
         print("Lines with + are yours, lines with - are the template's.")
-    print(without_passwords(drift) or "The template's files are as the template makes them.")
+    print(bare(drift) or "The template's files are as the template makes them.")
 
 
 def main() -> None:
@@ -267,7 +259,7 @@ def main() -> None:
             action = show_drift if args.drift else update
             action(Clone(Path(folder, "project")), args)
     except Problem as problem:
-        sys.exit(without_passwords(problem))
+        sys.exit(bare(str(problem)))
     except KeyboardInterrupt:
         sys.exit(130)
 
