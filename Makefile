@@ -93,7 +93,7 @@ torch: .venv/ready ## Give projects for the CPU another torch (VERSION=2.13.0; T
 hooks: .venv/ready ## Make this repository's hooks of those that projects get, and keep its own
 	@rm -rf build/hooks && $(BIN)/copier copy --quiet --defaults --vcs-ref HEAD . build/hooks
 	@sed -n '/Yours below/,$$p' .pre-commit-config.yaml | sed 1d > build/own-hooks
-	@sed "s,python\, tools/lockcheck.py,env\, PYTHONPATH=template/tools\, python\, \"$(TOOLS)/lockcheck.py\"\, --root\, .,; \
+	@sed "s,python\, tools/packages.py,env\, \"PYTHONPATH=$(TOOLS)\"\, python\, tools/packages.py\, --root\, .,; \
 	  s, tools/, template/tools/," \
 	  build/hooks/.pre-commit-config.yaml | cat - build/own-hooks > build/all-hooks
 	@mv build/all-hooks .pre-commit-config.yaml

@@ -70,7 +70,7 @@ def life(project: Path, answers: list[str]) -> dict[str, float]:
     seconds["`make test`, notebook included"] = timed("make", "test", cwd=project)
     seconds["`make lint`"] = timed("make", "lint", cwd=project)
     python = project / ".venv/bin/python"
-    seconds["the lock check alone"] = timed(python, "tools/lockcheck.py", cwd=project)
+    seconds["the lock check alone"] = timed(python, "tools/packages.py", "check", cwd=project)
     seconds["`make lock`, nothing to do"] = timed("make", "lock", cwd=project)
     seconds["`make upgrade`"] = timed("make", "upgrade", cwd=project)
     return seconds

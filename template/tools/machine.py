@@ -21,41 +21,11 @@ VENV_PYTHON = Path(".venv", "Scripts/python.exe" if os.name == "nt" else "bin/py
 # pip's extra-index-url is not among them: uv asks an extra index first for every package, so what
 # one machine has there would end up in everybody's lock. UV_INDEX adds one knowingly.
 UV_NAMES = {
-    "index-url": "UV_DEFAULT_INDEX",
-    "trusted-host": "UV_INSECURE_HOST",
-    "cert": "SSL_CERT_FILE",
-    "proxy": "ALL_PROXY",
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_TRUSTED_HOST": "UV_INSECURE_HOST",
+    "PIP_CERT": "SSL_CERT_FILE",
+    "PIP_PROXY": "ALL_PROXY",
 }
-
-
-def find_python(version: str) -> str:
-    """Return an interpreter of this version, or this one (with a warning) where there is none."""
-    candidates = [shutil.which(f"python{version}"), shutil.which("python3"), sys.executable]
-    if shutil.which("pyenv"):
-        versions = Path(output("pyenv", "root"), "versions")
-        candidates += map(str, sorted(versions.glob(f"{version}.*/bin/python")))
-    for candidate in candidates:
-        if candidate and python_version(candidate) == version:
-            return candidate
-    if uv := find_uv():  # It also downloads Pythons.
-        subprocess.run([uv, "python", "install", version], check=False)
-        if python := output(uv, "python", "find", "--managed-python", version):
-            return python
-    missing = f"Python {version} is not on this machine"
-    oldest = oldest_python()
-    if sys.version_info < tuple(map(int, oldest.split("."))):
-        raise Problem(f"{missing}, and the lock covers none before {oldest}: install it, or uv.")
-    print(
-        f"{missing}: using {python_version(sys.executable)}, which the lock covers too. To have the"
-        f" Python of the image here, install {version} or uv and run this again.",
-        file=sys.stderr,
-    )
-    return sys.executable
-
-
-def python_version(python: str) -> str:
-    """Return the version, like ``3.13``, of an interpreter; nothing where it does not run."""
-    return output(python, "-c", "import sys; print('%s.%s' % sys.version_info[:2])")
 
 
 def venv_version() -> str:
@@ -64,24 +34,37 @@ def venv_version() -> str:
     return found[1] if found and VENV_PYTHON.exists() else ""
 
 
-def create_venv(python: str) -> None:
-    """Make an empty .venv, without pip if the machine has a uv."""
-    print(f"Creating .venv with Python {python_version(python)}", flush=True)
-    if uv := find_uv(of_project=False):
-        run(uv, "venv", "--quiet", "--clear", "--python", python, ".venv")
-    else:
-        run(python, "-m", "venv", "--clear", ".venv")
+def create_venv(version: str) -> None:
+    """Make an empty .venv of this version of Python or, with a warning, of the one that runs this."""
+    print(f"Creating .venv with Python {version}", flush=True)
+    uv = find_uv(of_project=False)
+    first, last = ([uv, "venv", "--quiet", "--python"], []) if uv else ([], ["-m", "venv"])
+    # A command of pyenv starts no version but the one that is chosen.
+    of_pyenv = Path(output("pyenv", "root") or "nowhere", "versions").glob(f"{version}.*/bin")
+    path = os.pathsep.join([*map(str, of_pyenv), os.environ["PATH"]])
+    # uv downloads a Python that is not on this machine.
+    env = os.environ | {"PATH": path}
+    if succeeds(*first, f"python{version}", *last, "--clear", ".venv", env=env):
+        return
+    here, oldest = "{}.{}".format(*sys.version_info), oldest_python()
+    missing = f"Python {version} is not on this machine"
+    if sys.version_info < tuple(map(int, oldest.split("."))):
+        raise Problem(f"{missing}, and the lock covers none before {oldest}: install it, or uv.")
+    if version != here:
+        print(f"{missing}: using {here}. To have it, install it or uv.", file=sys.stderr)
+    if venv_version() != here:
+        run(*first, sys.executable, *last, "--clear", ".venv")
 
 
 def find_uv(of_project: bool = True) -> str | None:
     """Return the uv of this project, or else that of the machine; one that is too old does not count."""
-    venv = str(VENV_PYTHON.parent.absolute())
-    folders = [venv, str(Path(sys.executable).parent), *os.environ["PATH"].split(os.pathsep)]
-    for folder in folders if of_project else [f for f in folders if f != venv]:
-        uv = shutil.which("uv", path=folder)
-        version = re.search(r"(\d+)\.(\d+)\.(\d+)", output(uv, "--version")) if uv else None
-        if version and tuple(map(int, version.groups())) >= OLDEST_UV:
-            return uv
+    own = str(VENV_PYTHON.parent.absolute())
+    for folder in (own, str(Path(sys.executable).parent), *os.get_exec_path()):
+        if of_project or folder != own:
+            uv = shutil.which("uv", path=folder)
+            version = re.search(r"(\d+)\.(\d+)\.(\d+)", output(uv, "--version")) if uv else None
+            if version and tuple(map(int, version.groups())) >= OLDEST_UV:
+                return uv
     return None
 
 
@@ -93,32 +76,30 @@ def need_uv() -> str:
 
 def install_uv(pin: str) -> str:
     """Install this uv of the lock into .venv, with pip, and return its path."""
-    if not pin:
-        raise Problem("There is no uv: install it, or add it to the development packages.")
-    if "--hash=" not in pin:
-        raise Problem(
-            "The lock has no hashes for uv: install uv on this machine, then run `make lock`."
-        )
-    output(VENV_PYTHON, "-m", "ensurepip")
-    # pip reads its own settings, and gets those that only uv has been told.
-    told = [(f"PIP_{name.upper().replace('-', '_')}", uv) for name, uv in UV_NAMES.items()]
-    env = environment()
-    env |= {name: env[uv] for name, uv in told if uv in env}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "uv.txt")
-        file.write_text(pin, encoding="utf-8")
-        options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
-        pip = [str(VENV_PYTHON), "-m", "pip", "install", *options, f"--requirement={file}"]
-        # The wheels in wheels/ can be those of another system.
-        wheels = ["--no-index", f"--find-links={WHEELS.parent}"]
-        if not (WHEELS.exists() and succeeds(*pip, *wheels)):
-            run(*pip, env=env)
+    if "--hash=" in pin:
+        output(VENV_PYTHON, "-m", "ensurepip")
+        env = environment()
+        # pip reads its own settings, and gets those that only uv has been told.
+        env |= {name: env[uv] for name, uv in UV_NAMES.items() if uv in env}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "uv.txt")
+            file.write_text(pin, encoding="utf-8")
+            options = ["--quiet", "--disable-pip-version-check", f"--requirement={file}"]
+            run_pip(VENV_PYTHON, "install", *options, env=env)
     if uv := find_uv():
         return uv
-    raise Problem(
-        f"The uv of the lock is older than {'.'.join(map(str, OLDEST_UV))}: install a newer one on"
-        " this machine, then run `make upgrade setup PACKAGES=uv`."
-    )
+    oldest = ".".join(map(str, OLDEST_UV))
+    raise Problem(f"There is no uv {oldest} or newer, nor one with a hash in the lock: install uv.")
+
+
+def run_pip(python: str | Path, *arguments: str | Path, env: dict[str, str]) -> None:
+    """Run pip on a lock; no index is asked where wheels/ has what is needed."""
+    pip = [python, "-m", "pip", *arguments, "--require-hashes", "--no-deps"]
+    if WHEELS.exists():
+        pip += ["--find-links", WHEELS.parent]
+        if succeeds(*pip, "--no-index", env=env):
+            return
+    run(*pip, env=env)
 
 
 def adapt_to_wheels(files: list[Path], folder: Path) -> tuple[list[Path], str]:
@@ -160,20 +141,12 @@ def fit_entry(version: str, tag: str, digest: str, entry: re.Match) -> str:
 
 
 def collect_wheels(locked: Path, folder: Path, temporary: Path) -> None:
-    """Put the wheels of a lock in pip's format into a folder; pip checks each against its hashes.
-
-    Where wheels/ has them, they come from there and no index is asked.
-    """
-    options: list[str | Path] = ["--require-hashes", "--no-deps", "--wheel-dir", folder]
+    """Put the wheels of a lock in pip's format into a folder; pip checks each against its hashes."""
     if WHEELS.exists():
         (locked,), _ = adapt_to_wheels([locked], temporary)
-        options += ["--find-links", WHEELS.parent]
-    pip = [sys.executable, "-m", "pip", "wheel", *options, "--requirement", locked]
-    settings = dict(os.environ)
     try:
-        # The lock may have moved on since wheels/ was filled.
-        if not (WHEELS.exists() and succeeds(*pip, "--no-index", env=settings)):
-            run(*pip, env=settings)
+        options = [f"--wheel-dir={folder}", f"--requirement={locked}"]
+        run_pip(sys.executable, "wheel", *options, env=dict(os.environ))
     except subprocess.CalledProcessError:
         raise Problem(
             "pip could not collect the wheels. If a package failed to build, create"
@@ -193,12 +166,11 @@ def run_hashed(*command: str | Path) -> None:
         run(*command)
     except subprocess.CalledProcessError as error:
         # The first time, uv has shown its progress. With 2 it says that no index answers.
-        again = run_quietly(*command) if error.returncode == 1 else None
-        if again and (names := set(re.findall(r"Hash mismatch for `([\w.-]+)", again.stderr))):
-            packages = " ".join(sorted(names))
+        said = run_quietly(*command).stderr if error.returncode == 1 else ""
+        if names := " ".join(sorted(set(re.findall(r"Hash mismatch for `([\w.-]+)", said)))):
             raise Problem(
-                f"The lock has other hashes than the files of {packages}. If somebody has edited it, run"
-                f' `make upgrade PACKAGES="{packages}"`; if not, do not trust these files.'
+                f"The lock has other hashes than the files of {names}. If somebody has edited it, run"
+                f' `make upgrade PACKAGES="{names}"`; if not, do not trust these files.'
             ) from None
         raise
 
@@ -217,7 +189,10 @@ def run_quietly(
 
 
 def succeeds(*command: str | Path, env: dict[str, str] | None = None) -> bool:
-    return run_quietly(*command, env=env).returncode == 0
+    try:
+        return run_quietly(*command, env=env).returncode == 0
+    except OSError:
+        return False
 
 
 def output(*command: str | Path) -> str:
@@ -235,35 +210,35 @@ def environment() -> dict[str, str]:
     env = os.environ | {"UV_PROJECT_ENVIRONMENT": ".venv", "UV_PYTHON_DOWNLOADS": "never"}
     if "UV_INDEX_URL" in env:
         env.setdefault("UV_DEFAULT_INDEX", env["UV_INDEX_URL"])
-    told = pip_settings()
+    told = pip_settings() | env
     for name, uv_name in UV_NAMES.items():
-        if value := env.get(f"PIP_{name.upper().replace('-', '_')}") or told.get(name):
-            env.setdefault(uv_name, value)
+        if told.get(name):
+            env.setdefault(uv_name, told[name])
     return env
 
 
 def pip_settings() -> dict[str, str]:
-    """Return what the files of pip's settings say; those that come later win."""
+    """Return what the files of pip's settings say, as variables; those that come later win."""
     own = os.environ.get("PIP_CONFIG_FILE", "")
-    if own == os.devnull:
-        return {}
     home, data = Path.home(), os.environ.get("APPDATA", "nowhere")
     config = os.environ.get("XDG_CONFIG_HOME") or home / ".config"
-    files: list[str | Path] = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf"]
-    files.append(home / ".pip/pip.conf")
-    files += [Path(config, "pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
-    files += [Path(data, "pip/pip.ini"), Path(sys.prefix, "pip.conf"), own]
     parser = configparser.RawConfigParser(strict=False)
-    parser.read(files, encoding="utf-8")
-    sections = [parser[name] for name in ("global", "install") if name in parser]
-    return {
-        name.replace("_", "-"): value for section in sections for name, value in section.items()
-    }
+    if own != os.devnull:
+        files: list[str | Path] = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", home / ".pip/pip.conf"]
+        files += [Path(config, "pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
+        files += [Path(data, "pip/pip.ini"), Path(sys.prefix, "pip.conf"), own]
+        parser.read(files, encoding="utf-8")
+    told: dict[str, str] = {}
+    for section in filter(parser.has_section, ("global", "install")):
+        told |= {
+            f"PIP_{name.upper().replace('-', '_')}": value
+            for name, value in parser[section].items()
+        }
+    return told
 
 
-def without_index() -> dict[str, str]:
-    """Return the environment without what only this machine is told about indexes and releases."""
-    unwanted = re.compile("INDEX|FIND_LINKS|EXCLUDE_NEWER")
-    env = {name: value for name, value in environment().items() if not unwanted.search(name)}
+def without_settings() -> dict[str, str]:
+    """Return the environment without what this machine tells uv, except where its cache is."""
+    env = {n: v for n, v in os.environ.items() if n == "UV_CACHE_DIR" or not n.startswith("UV_")}
     nowhere = dict.fromkeys(("XDG_CONFIG_HOME", "APPDATA"), os.devnull)
-    return env | nowhere | {"UV_NO_SYSTEM_CONFIG": "1"}
+    return env | nowhere | {"UV_NO_SYSTEM_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}

@@ -3,6 +3,7 @@
     python tools/packages.py install            make .venv hold exactly what the lock says
     python tools/packages.py lock               make the lock fit what the project asks for again
     python tools/packages.py upgrade [NAME ...] move the pins to the newest versions
+    python tools/packages.py check              look, without network, whether the lock is right
     python tools/packages.py compare            make the lock again elsewhere, and compare (for CI)
     python tools/packages.py audit              look for known vulnerabilities of what is locked
     python tools/packages.py hooks              install the git hooks, with pre-commit
@@ -40,7 +41,7 @@ import machine
 from lock import LOCKS
 from lockcheck import failures
 from machine import VENV_PYTHON, environment, output, run
-from project import READY, Problem, normal, oldest_python, pyproject, read
+from project import READY, Problem, normal, pyproject, read
 
 STATE = Path(".venv/installed")
 
@@ -51,21 +52,17 @@ def main() -> None:
     )
     root = Path(__file__).resolve().parent.parent
     parser.add_argument("--root", type=Path, default=root, help="folder of the lock")
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("install", help="make .venv hold exactly what the lock says")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     here = "{}.{}".format(*sys.version_info)
-    command.add_argument("--python", metavar="X.Y", type=minor_version, default=here)
-    commands.add_parser("lock", help="make the lock fit again; pins stay if they can")
-    command = commands.add_parser("upgrade", help="move the pins to the newest versions")
-    command.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all)")
-    commands.add_parser("compare", help="make the lock again elsewhere, and compare")
-    command = commands.add_parser("audit", help="look for known vulnerabilities of what is locked")
-    command.add_argument("options", nargs="*", metavar="-- OPTION", help="options of `uv audit`")
-    commands.add_parser("hooks", help="install the git hooks, with pre-commit")
-    command = commands.add_parser("collect", help="put wheels of the lock into a folder, with pip")
-    what = "what the project needs, that and its tools, or uv alone"
-    command.add_argument("part", choices=["run", "dev", "uv"], help=what)
-    command.add_argument("folder", type=lambda text: Path(text).absolute(), metavar="DIR")
+    install = commands.add_parser("install")
+    install.add_argument("--python", metavar="X.Y", type=minor_version, default=here)
+    for name in ("lock", "check", "compare", "hooks"):
+        commands.add_parser(name)
+    commands.add_parser("upgrade").add_argument("names", nargs="*", metavar="NAME")
+    commands.add_parser("audit").add_argument("options", nargs="*", metavar="-- OPTION")
+    collect = commands.add_parser("collect")
+    collect.add_argument("part", choices=["run", "dev", "uv"])
+    collect.add_argument("folder", type=Path, metavar="DIR")
     args = vars(parser.parse_args())
 
     name, root = args.pop("command"), args.pop("root")
@@ -91,8 +88,15 @@ def minor_version(text: str) -> str:
     return text
 
 
-def check(sources_only: bool = False) -> None:
-    """Refuse a lock that the lock check refuses, where this Python has the package for that."""
+def check() -> None:
+    """Refuse a lock that is not right."""
+    if not READY:
+        raise Problem("The lock check needs the package `packaging`: run it through `make lint`.")
+    refuse_wrong()
+
+
+def refuse_wrong(sources_only: bool = False) -> None:
+    """Refuse what the lock check refuses, where this Python has the package for that."""
     if READY and (sentences := failures(sources_only)):
         raise Problem("\n".join(sentences))
 
@@ -111,11 +115,9 @@ def install(version: str) -> None:
     if machine.venv_version() == version and read(STATE) == state():
         return
     if machine.venv_version() != version:
-        python = machine.find_python(version)
-        if machine.venv_version() != machine.python_version(python):
-            machine.create_venv(python)
+        machine.create_venv(version)
     uv = machine.find_uv() or machine.install_uv(locking.uv_pin())
-    check()  # `make lock`, which repairs it, needs what has been made up to here.
+    refuse_wrong()  # `make lock`, which repairs it, needs what has been made up to here.
     with tempfile.TemporaryDirectory() as folder:
         locking.install_locked(uv, Path(folder))
     STATE.write_text(state(), encoding="utf-8")
@@ -133,26 +135,26 @@ def state() -> str:
 
 def hooks() -> None:
     """Install the git hooks of .pre-commit-config.yaml; make a repository where there is none."""
-    if not output("git", "rev-parse", "--git-dir"):
+    here = Path.cwd()
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
         run("git", "init", "--quiet", "--initial-branch", "main")
-    folder = output("git", "config", "core.hooksPath")
-    hook = Path(output("git", "rev-parse", "--git-path", "hooks"), "pre-commit")
-    present = hook.read_text(encoding="utf-8", errors="replace") if hook.exists() else ""
-    if output("git", "rev-parse", "--show-prefix"):
+    found = machine.run_quietly("git", "rev-parse", "--git-path", "hooks", "--show-prefix")
+    if found.returncode:
+        raise Problem(f"git cannot use this repository. It says: {' '.join(found.stderr.split())}")
+    hooks, prefix = found.stdout.splitlines()
+    pre_commit = Path(hooks, "pre-commit")
+    present = pre_commit.read_bytes().decode(errors="replace") if pre_commit.exists() else ""
+    if prefix:
+        print("No hooks: they work only at the top of a git repository.", file=sys.stderr)
+    elif folder := output("git", "config", "core.hooksPath"):
         print(
-            "This folder is not the top of its git repository, so the hooks are not installed: they"
-            " work only there.",
-            file=sys.stderr,
-        )
-    elif folder:
-        print(
-            f"git looks for hooks in {folder} (core.hooksPath), so they are not installed; call"
+            f"No hooks: git looks for them in {folder} (core.hooksPath). Call"
             f" '{VENV_PYTHON.parent}/pre-commit run' from the pre-commit hook there.",
             file=sys.stderr,
         )
     elif "prek" in present:
         print("The hooks of prek stay.")
-    elif str(VENV_PYTHON.absolute()) not in present or not hook.with_name("pre-push").exists():
+    elif str(VENV_PYTHON.absolute()) not in present or not Path(hooks, "pre-push").exists():
         run(VENV_PYTHON.with_name("pre-commit"), "install")
 
 
@@ -180,12 +182,11 @@ def lock(*options: str) -> None:
     Either all of its files are replaced or none is: where a resolution fails, uv says why.
     """
     uv = machine.need_uv()
-    check(sources_only=True)
-    oldest_python()
+    refuse_wrong(sources_only=True)
     before = {file: file.read_bytes() for file in map(Path, LOCKS) if file.exists()}
     try:
         locking.make(uv, options)
-        check()
+        refuse_wrong()
     except BaseException:
         for file in map(Path, LOCKS):
             if file not in before:
@@ -234,44 +235,24 @@ def compare() -> None:
     A file that was uploaded after the release was locked is no difference.
     """
     uv = machine.need_uv()
-    check()
+    refuse_wrong()
     with tempfile.TemporaryDirectory() as folder:
-        locking.make_again(uv, Path(folder))
-        wrong = [
-            sentence
-            for name in LOCKS
-            for sentence in differences(
-                name, locking.pinned_files(Path(name)), locking.pinned_files(Path(folder, name))
-            )
-        ]
-    if wrong:
-        raise Problem("\n".join(wrong))
+        locking.make(uv, folder=Path(folder))
+        for name in LOCKS:
+            locked, made = (locking.pinned_files(Path(place, name)) for place in (".", folder))
+            other = [pin for pin in locked if pin not in made or locked[pin] - made[pin]]
+            if names := ", ".join(sorted({*other, *made.keys() - locked.keys()})):
+                raise Problem(
+                    f"{name} has other packages or hashes than the index gives, {names}: run"
+                    " `make lock`, and look at what changes."
+                )
     print("The index gives the same lock.")
-
-
-def differences(
-    lock_file: str, locked: dict[str, set[str]], made: dict[str, set[str]]
-) -> list[str]:
-    """Return sentences about the pins and hashes of a lock that the index would not give."""
-    pinned = sorted(locked.keys() & made.keys())
-    found = {
-        "has what nothing asks for": sorted(locked.keys() - made.keys()),
-        "lacks": sorted(made.keys() - locked.keys()),
-        "has hashes that the index does not know, of": [
-            pin for pin in pinned if locked[pin] - made[pin]
-        ],
-    }
-    return [
-        f"{lock_file} {what}: {', '.join(names)}: run `make lock`, and look at what changes."
-        for what, names in found.items()
-        if names
-    ]
 
 
 def audit(options: list[str]) -> None:
     """Ask the OSV database, through uv, about every version in the lock."""
     uv = machine.need_uv()
-    check()
+    refuse_wrong()
     with tempfile.TemporaryDirectory() as folder:
         cwd = locking.with_uv_lock(Path(folder))
         command = [uv, "audit", "--frozen", "--preview-features=audit-command", *options]

@@ -5,13 +5,13 @@ uv makes them from the .in files beside them.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import Any, NamedTuple
@@ -24,28 +24,15 @@ from machine import (
     run,
     run_hashed,
     succeeds,
-    without_index,
+    without_settings,
 )
 from project import READY, Problem, load, normal, oldest_python, pyproject, read
 
 if READY:
     from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.specifiers import SpecifierSet
-    from packaging.utils import canonicalize_name
 
-LOCKS = {"requirements.txt": "requirements.in", "dev-requirements.txt": "dev-requirements.in"}
 HASH = r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?!\S)"
-INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[ =]*(.+)")
-# What markers see on the systems that a lock is for.
-MARKERS = ("os_name", "sys_platform", "platform_system", "platform_machine")
-SYSTEMS = (
-    ("posix", "linux", "Linux", "x86_64"),
-    ("posix", "linux", "Linux", "aarch64"),
-    ("posix", "darwin", "Darwin", "x86_64"),
-    ("posix", "darwin", "Darwin", "arm64"),
-    ("nt", "win32", "Windows", "AMD64"),
-)
-CPYTHON = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
+LOCKS = {"requirements.txt": "requirements.in", "dev-requirements.txt": "dev-requirements.in"}
 PIN = re.compile(r"^([\w.-]+)(?:\[[^]]*])?(?:==| @ )([^\s;]+)", re.MULTILINE)
 
 
@@ -72,7 +59,7 @@ def install_locked(uv: str, folder: Path) -> None:
     for lock_file, source in LOCKS.items():
         # uv asks no index where what is installed is enough, with all extras.
         enough = [*install, "--no-index", "--offline", "--dry-run", f"--requirements={source}"]
-        if not succeeds(*enough, env=without_index()):
+        if not succeeds(*enough, env=without_settings()):
             raise Problem(f"{lock_file} does not fit {source}: run `make lock setup`.")
 
 
@@ -105,43 +92,32 @@ def uv_pin() -> str:
     return pin[0] if pin else ""
 
 
-def make(uv: str, options: tuple[str, ...]) -> None:
-    """Compile both files, each from its .in file, in place."""
+def make(uv: str, options: tuple[str, ...] = (), folder: Path = Path()) -> None:
+    """Compile both files, each from its .in file, in place or, to compare them, into a folder."""
     env = environment()
     for lock_file, source in LOCKS.items():
         print(f"Resolving {source}", flush=True)
         # uv keeps the hashes of a pin that stays, also where some were lost or are wrong.
-        Path(lock_file).write_text(without_hashes(read(lock_file)), encoding="utf-8")
-        env = compile_lock(uv, source, lock_file, env, *options)
+        pins = re.sub(r" \\\n +--hash=\S+", "", read(lock_file))
+        (folder / lock_file).write_text(pins, encoding="utf-8")
+        env = compile_lock(uv, source, folder / lock_file, env, *options)
 
 
 def compile_lock(
-    uv: str, source: str, lock_file: str, env: dict[str, str], *options: str
+    uv: str, source: str, lock_file: Path, env: dict[str, str], *options: str
 ) -> dict[str, str]:
     """Compile one .in file, without a limit on the age of releases where the index tells no age."""
     command = [uv, "pip", "compile", "--universal", f"--python-version={oldest_python()}"]
     command += ["--generate-hashes", f"--output-file={lock_file}", source, *options]
     result = subprocess.run(command, check=False, env=env, stdout=DEVNULL, stderr=PIPE, text=True)
     if "is missing an upload date" in result.stderr and "UV_EXCLUDE_NEWER" not in env:
-        print(
-            "This index does not say how old a release is, so exclude-newer in pyproject.toml cannot"
-            " be kept: trying without it, as UV_EXCLUDE_NEWER=false would from the start.",
-            file=sys.stderr,
-        )
+        why = "This index does not say how old a release is, so exclude-newer is left out."
+        print(why, file=sys.stderr)
         env = env | {"UV_EXCLUDE_NEWER": "false"}
         return compile_lock(uv, source, lock_file, env, *options)
     sys.stderr.write(result.stderr)
     result.check_returncode()
     return env
-
-
-def make_again(uv: str, folder: Path) -> None:
-    """Compile both files from the same versions, into a folder."""
-    env = environment()
-    for lock_file, source in LOCKS.items():
-        made = folder / lock_file
-        made.write_text(without_hashes(read(lock_file)), encoding="utf-8")
-        env = compile_lock(uv, source, str(made), env)
 
 
 def pinned_files(lock_file: Path) -> dict[str, set[str]]:
@@ -150,28 +126,24 @@ def pinned_files(lock_file: Path) -> dict[str, set[str]]:
     return {pin: set(re.findall(r"--hash=(\S+)", hashes)) for pin, hashes in entries}
 
 
-def without_hashes(text: str) -> str:
-    return re.sub(r" \\\n +--hash=\S+", "", text)
-
-
 def with_uv_lock(folder: Path) -> Path:
     """Write requirements*.txt as a uv.lock into this folder, beside the settings of this project."""
     shutil.copy(pyproject(), folder)
     root = normal(load(pyproject())["project"]["name"])
-    source = 'source = { registry = "." }'
-    tables, needs = [], []
+    packages, needs = "", ""
     for name, version in dict.fromkeys(PIN.findall("".join(map(read, LOCKS)))):
         if "://" in version:
             print(f"{name} has an address and no version: it is not checked.", file=sys.stderr)
-        else:
-            tables.append(f'[[package]]\nname = "{name}"\nversion = "{version}"\n{source}\n')
-            needs.append(f'{{ name = "{name}", version = "{version}", {source} }}')
-    if not tables:
+            continue
+        pin = f'name = "{name}", version = "{version}", source = {{ registry = "." }}'
+        packages += "[[package]]\n" + pin.replace(", ", "\n") + "\n"
+        needs += f"{{ {pin} }}, "
+    if not packages:
         raise Problem("Nothing is locked with a hash, so nothing was checked: run `make lock`.")
     (folder / "uv.lock").write_text(
         f'version = 1\nrequires-python = ">={oldest_python()}"\n'
         f'[[package]]\nname = "{root}"\nversion = "0"\nsource = {{ virtual = "." }}\n'
-        f"dependencies = [{', '.join(needs)}]\n" + "".join(tables)
+        f"dependencies = [{needs}]\n{packages}"
     )
     return folder
 
@@ -186,34 +158,33 @@ class Entry(NamedTuple):
     via: str
 
     @property
+    def url(self) -> str:
+        return (self.requirement and self.requirement.url) or ""
+
+    @property
     def version(self) -> str:
         """What this pins, like ``==1.2`` or a URL; nothing where that is not exact."""
-        if not self.requirement:
-            return ""
-        found = self.requirement.url or str(self.requirement.specifier)
+        found = self.url or (str(self.requirement.specifier) if self.requirement else "")
         return found if re.fullmatch(r"https?://.*|===?[^,*]+", found) else ""
 
     def applies(self, place: dict[str, str]) -> bool:
         return not self.requirement.marker or self.requirement.marker.evaluate(place)
 
     def fits(self, request: Entry) -> bool:
-        asked, pinned = request.requirement, self.requirement
-        if asked.url or pinned.url:
-            # A constraint may say by URL what the .in file asks for by name.
-            return asked.url == pinned.url or (not asked.url and "-c " in self.via)
-        return asked.specifier.contains(self.version.lstrip("="), prereleases=True)
-
-    def needed_by(self) -> set[str]:
-        """The packages that need this one, as the comments of uv and pip-compile say."""
-        names = re.sub(r"\bvia\b|-[rc] [^\s,]+|\[[^]]*]", " ", self.via).replace(",", " ")
-        return {canonicalize_name(name) for name in names.split()}
+        """Say whether this pin is what a line of an .in file asks for, by version or by address."""
+        if request.url or self.url:
+            return self.url == (request.url or self.url)
+        version = self.version.lstrip("=")
+        return request.requirement.specifier.contains(version, prereleases=True)
 
 
-Named = dict[str, list[Entry]]
+def entries(name: str) -> tuple[Entry, ...]:
+    """Return the lines of a requirements file."""
+    return parse(name, read(name))
 
 
-def entries(name: str) -> list[Entry]:
-    text = read(name)
+@functools.cache
+def parse(name: str, text: str) -> tuple[Entry, ...]:
     found: list[Entry] = []
     for line in re.finditer(r"(?:.*\\\n)*.+", text):
         body, *comments = re.split(r"(?:^|\s)#", line[0].replace("\\\n", " "), maxsplit=1)
@@ -227,47 +198,4 @@ def entries(name: str) -> list[Entry]:
             found.append(Entry(where, body, requirement, hashes, " ".join(comments)))
         elif found:
             found[-1] = found[-1]._replace(via=" ".join([found[-1].via, *comments]))
-    return found
-
-
-def by_name(found: Iterable[Entry]) -> Named:
-    named: Named = {}
-    for entry in found:
-        if entry.requirement:
-            named.setdefault(canonicalize_name(entry.requirement.name), []).append(entry)
-    return named
-
-
-def sources_of(source: str, *options: str) -> list[str]:
-    """Return an .in file and those that its lines with -r, or other options, name."""
-    names = [source]
-    for name in names:
-        for entry in entries(name):
-            if not (include := INCLUDE.match(entry.text)):
-                continue
-            other = included(name, include[2])
-            if other not in [*names, *LOCKS] and include[1] in (options or ("-r", "--requirement")):
-                names.append(other)
-    return names
-
-
-def included(name: str, other: str) -> str:
-    return os.path.normpath(Path(name).parent / other)
-
-
-def asked(source: str) -> tuple[list[Entry], list[Entry]]:
-    """Return the requirements of an .in file and of those that it includes, and its constraints."""
-    needs = sources_of(source)
-    limits = sources_of(source, "-r", "--requirement", "-c", "--constraint")[len(needs) :]
-    parts = [
-        [e for name in names for e in entries(name) if e.requirement] for names in (needs, limits)
-    ]
-    return parts[0], parts[1]
-
-
-def environments(requires: SpecifierSet) -> Iterator[dict[str, str]]:
-    """Yield what markers see in the places that a lock is for."""
-    for version in (f"3.{minor}" for minor in range(50)):
-        python = CPYTHON | {"python_version": version, "python_full_version": f"{version}.0"}
-        if requires.contains(f"{version}.0"):
-            yield from (python | dict(zip(MARKERS, system, strict=True)) for system in SYSTEMS)
+    return tuple(found)

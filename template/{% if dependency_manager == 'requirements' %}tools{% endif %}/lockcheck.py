@@ -1,33 +1,19 @@
-"""Check that requirements*.txt hold what a lock promises, without network.
+"""Find what is wrong with requirements*.txt and what they are made of, without network.
 
-    python tools/lockcheck.py [--root FOLDER]
-
-Nothing is written. Each failure is one sentence on standard error, with what to do about it.
-
-Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
+`tools/packages.py check` prints what this finds: one sentence for each failure, with what to do about it.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import os
 import re
-import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 
-from lock import (
-    INCLUDE,
-    LOCKS,
-    Entry,
-    Named,
-    asked,
-    by_name,
-    entries,
-    environments,
-    included,
-    sources_of,
-)
+from lock import LOCKS, Entry, entries
 from project import (
     LOGIN,
     MACHINE_PATH,
@@ -36,6 +22,7 @@ from project import (
     Problem,
     bare,
     load,
+    oldest_python,
     pyproject,
     read,
 )
@@ -44,6 +31,17 @@ if READY:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.utils import canonicalize_name
 
+INCLUDE = re.compile(r"(?:-|--(?=requirement|constraint))([rc])(?:equirement|onstraint)?[ =]*(.+)")
+# What markers see on the systems that a lock is for.
+MARKERS = ("os_name", "sys_platform", "platform_system", "platform_machine")
+SYSTEMS = (
+    ("posix", "linux", "Linux", "x86_64"),
+    ("posix", "linux", "Linux", "aarch64"),
+    ("posix", "darwin", "Darwin", "x86_64"),
+    ("posix", "darwin", "Darwin", "arm64"),
+    ("nt", "win32", "Windows", "AMD64"),
+)
+CPYTHON = {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
 TORCH = (
     "ask for torch as https://github.com/pinbook/pinbook/blob/main/docs/how-to/add-torch.md says"
 )
@@ -67,22 +65,8 @@ REFUSED = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    root = Path(__file__).resolve().parent.parent
-    parser.add_argument("--root", type=Path, default=root, help="folder of the lock")
-    args = parser.parse_args()
-    if not args.root.is_dir():
-        parser.error(f"--root {args.root}: there is no such folder")
-    os.chdir(args.root)
-    if not READY:
-        sys.exit("lockcheck.py needs the package `packaging`: run it through `make lint`.")
-    found = failures()
-    for sentence in found:
-        print(sentence, file=sys.stderr)
-    sys.exit(1 if found else 0)
+Named = dict[str, list[Entry]]
+Place = dict[str, str]
 
 
 def failures(sources_only: bool = False) -> list[str]:
@@ -90,35 +74,34 @@ def failures(sources_only: bool = False) -> list[str]:
 
     Where a source is wrong, the lock is not looked at, because one cause gives one sentence.
     """
-    found = list(dict.fromkeys(check_files(sources_only)))
-    if not found:
-        found = list(dict.fromkeys(check_sources()))
-    if not found and not sources_only:
-        found = list(dict.fromkeys(check_locks()))
-    return found
+    found = list(check_files(sources_only)) or list(dict.fromkeys(check_sources()))
+    return found or ([] if sources_only else list(check_locks()))
 
 
 def check_files(may_be_missing: bool) -> Iterator[str]:
     for name in ("pyproject.toml", *LOCKS.values(), *LOCKS):
         path = pyproject() if name == "pyproject.toml" else Path(name)
+        made = name in LOCKS
         whole = f"bring it back with `git checkout HEAD {name}`"
-        remedy = (
-            f"{whole}, then run `make lock`" if name in LOCKS else "edit it, then run `make lock`"
-        )
         try:
-            text = read(path)
-            if name.endswith(".toml"):
-                SpecifierSet(load(path).get("project", {}).get("requires-python", ""))
+            if MERGE_MARKERS.search(read(path)):
+                yield f"{name} has merge markers: {whole if made else 'edit it'}, then run `make lock`."
+            elif not path.is_file() and not (may_be_missing and made):
+                yield f"{name} is missing: {whole}{', or create it with `make lock`' * made}."
+            elif name == "pyproject.toml":
+                pythons()
         except Problem as problem:
             yield str(problem)
-        except InvalidSpecifier as error:
-            yield f"pyproject.toml cannot be read ({error}): correct it by hand."
-        else:
-            if not path.is_file() and not (may_be_missing and name in LOCKS):
-                create = ", or create it with `make lock`" if name in LOCKS else ""
-                yield f"{name} is missing: {whole}{create}."
-            elif MERGE_MARKERS.search(text):
-                yield f"{name} has merge markers: {remedy}."
+
+
+def pythons() -> SpecifierSet:
+    """Return the Pythons that the project admits; an oldest one has to be among them."""
+    try:
+        found = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
+    except InvalidSpecifier as error:
+        raise Problem(f"pyproject.toml cannot be read ({error}): correct it by hand.") from None
+    oldest_python()
+    return found
 
 
 def check_sources() -> Iterator[str]:
@@ -130,60 +113,65 @@ def check_sources() -> Iterator[str]:
                 keep = "take it out, and keep it in netrc or a keyring"
                 yield f"{name} has a user name or a password for {login[1]}: {keep}."
             for entry in entries(name):
-                if why := refused(entry):
+                if why := refused(name, entry):
                     yield f"{entry.where} {why}."
         yield from check_handwriting(lock, source)
 
 
 def check_settings(project: dict) -> Iterator[str]:
-    uv = project.get("tool", {}).get("uv", {})
     for name in ("uv.toml", "pip.conf"):
         if Path(name).exists():
             yield f"{name} belongs to one machine: move it out of the project."
+    uv = project.get("tool", {}).get("uv", {})
     own = "index|.*-index(-url)?|index-url|find-links|allow-insecure-host|no-verify-hashes"
     for name in filter(re.compile(own).fullmatch, [*uv, *uv.get("pip", {})]):
         yield f"pyproject.toml sets {name} for uv, which belongs to one machine: use its uv.toml."
-    names = {canonicalize_name(e.requirement.name) for e in asked("requirements.in")[0]}
+    needs, _ = asked("requirements.in")
     for need in project.get("project", {}).get("dependencies", []):
         name = re.split(r"[^\w.-]", need.strip(), maxsplit=1)[0]
-        if canonicalize_name(name) not in names:
+        if canonicalize_name(name) not in needs:
             yield (
                 f"pyproject.toml asks for {name}, and the lock is made from requirements.in:"
                 " write it there, then run `make lock`."
             )
 
 
-def refused(entry: Entry) -> str:
+def refused(name: str, entry: Entry) -> str:
     """Return what is wrong with a line of an .in file, or nothing."""
     for line, why in REFUSED.items():
         if re.match(line, entry.text):
             return why
-    if include := INCLUDE.match(entry.text):
-        other = included(entry.where.split(",")[0], include[2])
-        if re.match(r"[/~]|\w:", include[2]):
-            return f"names a file of one machine, {other}: bring it into the project"
-        there = other in LOCKS or Path(other).is_file()
-        return "" if there else f"names {other}, which is missing: correct that line"
+    other = included(name, entry)
+    if other and (os.path.isabs(other) or not (other in LOCKS or Path(other).is_file())):
+        return f"names {other}, which is not in the project: bring it in, or correct the line"
     known = entry.requirement or entry.text.startswith("-")
     return "" if known else "is no requirement: write it like `NAME >=1.2`"
 
 
 def check_handwriting(lock: str, source: str) -> Iterator[str]:
-    """Find the lines of a lock that no tool has written, and that no line of the .in file explains."""
-    tool = re.search(r"^# .*autogenerated by [^#]*(#.*\n)*", read(lock), re.MULTILINE)
-    bare_pins = tool and "--no-annotate" in tool[0]
-    names = by_name(asked(source)[0])
-    lines = []
-    for entry in entries(lock):
-        made = entry.hashes or "via" in entry.via or (tool and entry.text.startswith("--"))
-        pinned = entry.version and (bare_pins or canonicalize_name(entry.requirement.name) in names)
-        if not made and not pinned:
-            lines.append(bare(entry.text))
+    """Find the lines of a lock that no tool has written: those without a hash or a comment."""
+    annotated = "--no-annotate" not in read(lock)
+    lines = [
+        bare(entry.text)
+        for entry in entries(lock)
+        if not (entry.hashes or "via" in entry.via or entry.text.startswith("--"))
+        and (annotated or not entry.version)
+    ]
     if lines:
         yield (
             f"{lock} has {few(lines)}, which {source} has not: add it to {source}, or, to keep your"
             f" own list, run `rm {source} && git mv {lock} {source}`; then run `make lock`."
         )
+
+
+def check_locks() -> Iterator[str]:
+    yield from cuda_for_cpu()
+    yield from check_python()
+    places = list(places_of(pythons()))
+    for lock, source in LOCKS.items():
+        yield from check_lines(lock)
+        yield from check_fit(lock, source, places)
+    yield from check_both(places)
 
 
 def cuda_for_cpu() -> Iterator[str]:
@@ -196,154 +184,159 @@ def cuda_for_cpu() -> Iterator[str]:
             yield f"{lock} has {cuda[0]}, which is for CUDA, in a project for the CPU: {TORCH}."
 
 
-def check_locks() -> Iterator[str]:
-    yield from cuda_for_cpu()
-    requires = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
-    yield from check_python(requires)
-    addresses = {
-        entry.requirement.url
-        for source in LOCKS.values()
-        for part in asked(source)
-        for entry in part
-    }
-    pins = []
-    for lock, source in LOCKS.items():
-        locked = entries(lock)
-        pins.append(by_name(entry for entry in locked if entry.version))
-        yield from check_lines(lock, locked, addresses)
-        yield from check_pins(source, lock, pins[-1], requires)
-    yield from check_both(pins[0], pins[1], requires)
-
-
-def check_python(requires: SpecifierSet) -> Iterator[str]:
+def check_python() -> Iterator[str]:
+    """Check that the lock is for the Python of the image, and for all that the project admits."""
     line = re.compile(r"^FROM \S*python:(\d+\.\d+)\S* AS pinned", re.MULTILINE | re.IGNORECASE)
-    image = found[1] if (found := line.search(read("Dockerfile"))) else ""
-    if image and not any(requires.contains(f"{image}.{patch}") for patch in range(100)):
+    image, requires = line.search(read("Dockerfile")), pythons()
+    if image and not any(requires.contains(f"{image[1]}.{patch}") for patch in range(100)):
         yield (
-            f"pyproject.toml has requires-python {requires}, and the image has Python {image}:"
+            f"pyproject.toml has requires-python {requires}, and the image has Python {image[1]}:"
             " change requires-python, then run `make lock`."
         )
-    lower = [bound for bound in requires if bound.operator in (">=", "~=", "==", "===")]
-    oldest = lower[0].version.removesuffix(".*") if lower else ""
-    if not oldest:
-        yield 'pyproject.toml needs a line like requires-python = ">=3.11": add it.'
-    for name in LOCKS:
-        header = "\n".join(re.findall(r"^#.*", read(name), re.MULTILINE))
-        if "uv pip compile" in header and not re.search(r"--universal.* --python-version", header):
-            yield f"{name} was made for one system and Python: run `make lock`."
-        for pattern, expected in {
-            r"by pip-compile with [Pp]ython (\d+\.\d+)": image,
-            r"--python-version[= ](\d[\d.]*)": oldest,
-        }.items():
-            found = re.search(pattern, header)
-            if found and expected and found[1] != expected:
-                yield f"{name} was made for Python {found[1]}, not {expected}: run `make lock`."
+    for_all = re.compile(rf"--universal.* --python-version[= ]{re.escape(oldest_python())} ")
+    for lock in LOCKS:
+        by_uv = re.search(r"^#.* uv pip compile .*", read(lock), re.MULTILINE)
+        by_pip = re.search(r"^# .* by pip-compile with [Pp]ython (\S+)", read(lock), re.MULTILINE)
+        if (by_uv and not for_all.search(by_uv[0])) or (by_pip and image and by_pip[1] != image[1]):
+            yield f"{lock} was not made for all Pythons and systems of the project: run `make lock`."
 
 
-def check_lines(lock: str, locked: list[Entry], addresses: set[str | None]) -> Iterator[str]:
+def check_lines(lock: str) -> Iterator[str]:
     """Check that each line is an exact version with a hash, and holds nothing private or foreign."""
-    text = read(lock)
+    text, locked = read(lock), entries(lock)
     if path := MACHINE_PATH.search(text):
         yield f"{lock} has a path of one machine, {path[0]}: run `make lock`."
     if login := LOGIN.search(text):
         yield f"{lock} has a user name or a password for {login[1]}: run `make lock`."
-    for entry in locked:
-        if not entry.version:
-            what = f"is no exact version with a hash, `{bare(entry.text)}`"
-            yield f"{entry.where} {what}: run `make lock`."
-        elif entry.requirement.url not in {None, *addresses} and re.search(
-            "-c |^[^-]*$", entry.via
-        ):
-            what = f"has an address that no .in file has, {bare(entry.text)}"
-            yield f"{entry.where} {what}: run `make lock`."
-    unhashed = [pin.requirement.name for pin in locked if pin.version and not pin.hashes]
-    if unhashed:
-        yield f"{lock} has no hashes for {few(unhashed)}: run `make lock`."
+    if lines := [bare(entry.text) for entry in locked if not (entry.version and entry.hashes)]:
+        yield f"{lock} has lines without an exact version and a hash, {few(lines)}: run `make lock`."
+    files = [name for source in LOCKS.values() for name in sources_of(source)]
+    asked_for = {entry.url for name in files for entry in entries(name)}
+    if foreign := [bare(e.url) for e in locked if e.version and e.url not in {"", *asked_for}]:
+        yield f"{lock} has an address that no .in file has, {few(foreign)}: run `make lock`."
 
 
-def check_pins(source: str, lock: str, pinned: Named, requires: SpecifierSet) -> Iterator[str]:
-    """Compare the pins of a lock with what its .in file asks for, on every system and Python."""
-    needs, limits = map(by_name, asked(source))
-    places = list(environments(requires))
-    absent = []
-    for name in sorted(needs.keys() | pinned.keys()):
-        requests, pins, bounds = needs.get(name, []), pinned.get(name, []), limits.get(name, [])
-        at_once = ([p.text for p in pins if p.applies(place)] for place in places if len(pins) > 1)
-        if not pins:
-            if any(request.applies(place) for request in requests for place in places):
-                absent.append(name)
-        elif double := next((texts for texts in at_once if len(texts) > 1), None):
-            yield f"{lock} has {bare(' and '.join(double))} at one place: run `make lock`."
-        elif (requests or bounds) and not all(
-            agree(requests, bounds, pins, place) for place in places
-        ):
-            wants = " and ".join(entry.text for entry in [*requests, *bounds])
-            has = " and ".join(entry.text for entry in pins)
-            yield f"{source} asks for {bare(wants)}, and {lock} has {bare(has)}: run `make lock`."
-    if absent:
-        yield f"{lock} has no pin for {few(absent)} of {source}: run `make lock`."
-    if surplus := unwanted(needs, pinned):
-        if not any("via" in pin.via for pins in pinned.values() for pin in pins):
-            yield f"{lock} does not say which package needs which: run `make lock`."
+def check_fit(lock: str, source: str, places: list[Place]) -> Iterator[str]:
+    """Compare what a lock installs in each place with what its .in file asks for there."""
+    pinned, (needs, limits) = pins_of(lock), asked(source)
+    wrong = set()
+    for place in places:
+        pins, requests, bounds = (at(place, named) for named in (pinned, needs, limits))
+        wanted = needed(set(requests), pins, needs)
+        for name in requests.keys() | pins.keys():
+            found, lines = pins.get(name, []), requests.get(name, []) + bounds.get(name, [])
+            fits = [pin for pin in found if name in wanted and all(map(pin.fits, lines))]
+            if len(found) != 1 or not fits:
+                wrong.add(name)
+    surplus = []
+    for name in sorted(wrong & pinned.keys()):
+        has = [bare(entry.text) for entry in pinned[name]]
+        if wants := [bare(entry.text) for entry in needs.get(name, []) + limits.get(name, [])]:
+            asks, given = " and ".join(wants), " and ".join(has)
+            yield f"{source} asks for {asks}, and {lock} has {given}: run `make lock`."
         else:
-            yield f"{lock} has {few(surplus)}, which {source} does not name: run `make lock`."
+            surplus += has
+    if surplus:
+        yield f"{lock} has {few(surplus)}, which {source} does not explain: run `make lock`."
+    if absent := sorted(wrong - pinned.keys()):
+        yield f"{lock} has no pin for {few(absent)} of {source}: run `make lock`."
 
 
-def agree(
-    requests: list[Entry], bounds: list[Entry], pins: list[Entry], place: dict[str, str]
-) -> bool:
-    """Return whether these pins are what these lines of an .in file need in one environment."""
-    requests, bounds, pins = (
-        [entry for entry in part if entry.applies(place)] for part in (requests, bounds, pins)
-    )
-    if not requests and not all(pin.needed_by() for pin in pins):
-        return False
-    if requests and not pins:
-        return False
-    return all(pin.fits(request) for pin in pins for request in [*requests, *bounds])
+def needed(wanted: set[str], pins: Named, needs: Named) -> set[str]:
+    """Return wanted names, and those that they need: the comments of the pins say which.
+
+    A pin whose comment names an .in file has to be asked for there.
+    """
+    more = {
+        name
+        for name in pins.keys() - wanted
+        for pin in pins[name]
+        if packages(pin.via) & wanted and (name in needs or "-r " not in pin.via)
+    }
+    return needed(wanted | more, pins, needs) if more else wanted
 
 
-def unwanted(needs: Named, pinned: Named) -> list[str]:
-    """Return the pins that no line of the .in file asks for, and no package that is asked for."""
-    wanted, found = set(needs), set(needs)
-    while found:
-        found = {
-            name
-            for name in pinned.keys() - wanted
-            if any(pin.needed_by() & wanted and "-r " not in pin.via for pin in pinned[name])
-        }
-        wanted |= found
-    surplus = sorted(pinned.keys() - wanted)
-    first = [n for n in surplus if any("-r " in p.via or not p.needed_by() for p in pinned[n])]
-    return first or surplus
+@functools.cache
+def packages(via: str) -> set[str]:
+    """Return the packages that a comment of uv or pip-compile names."""
+    names = re.sub(r"\bvia\b|-[rc] [^\s,]+|\[[^]]*]", " ", via).replace(",", " ")
+    return {canonicalize_name(name) for name in names.split()}
 
 
-def check_both(run: Named, dev: Named, requires: SpecifierSet) -> Iterator[str]:
+def check_both(places: list[Place]) -> Iterator[str]:
     """Compare the two locks, because pip and uv accept a file if either has its hash."""
-    places = list(environments(requires))
-    for name in sorted(run.keys() & dev.keys()):
-        for pin in dev[name]:
-            common = [place for place in places if pin.applies(place)]
-            others = [other for other in run[name] if any(map(other.applies, common))]
-            hashes = {other.version: other.hashes for other in others}
-            if others and pin.version not in hashes:
-                has = " and ".join(other.text for other in others)
-                yield (
-                    f"requirements.txt has {bare(has)}, and dev-requirements.txt has"
-                    f" {bare(pin.text)}: run `make lock`, with the line `-c requirements.txt`"
-                    " in dev-requirements.in."
-                )
-            elif pin.hashes and hashes.get(pin.version) and pin.hashes != hashes[pin.version]:
-                both = "requirements.txt and dev-requirements.txt"
-                yield f"{both} have different hashes for {name}: run `make lock`."
+    wrong = set()
+    for place in places:
+        ours, theirs = (at(place, pins_of(lock)) for lock in LOCKS)
+        for name in ours.keys() & theirs.keys():
+            known = [(pin.version, pin.hashes) for pin in ours[name]]
+            if known != [(pin.version, pin.hashes) for pin in theirs[name]]:
+                wrong.add(name)
+    if wrong:
+        yield (
+            f"{' and '.join(LOCKS)} have different versions or hashes of {few(sorted(wrong))}: run"
+            " `make lock`, with the line `-c requirements.txt` in dev-requirements.in."
+        )
+
+
+def sources_of(source: str) -> dict[str, str]:
+    """Return an .in file and those that it names, each with ``r`` or, for constraints, ``c``."""
+    kinds = {source: "r"}
+    names = [source]
+    for name in names:
+        for entry in entries(name):
+            other = included(name, entry)
+            if other and other not in {*kinds, *LOCKS}:
+                names.append(other)
+                kinds[other] = "c" if kinds[name] == "c" else entry.text.lstrip("-")[0]
+    return kinds
+
+
+def included(name: str, entry: Entry) -> str:
+    """Return the file that a line with -r or -c names, seen from the project."""
+    include = INCLUDE.match(entry.text)
+    return os.path.normpath(Path(name).parent / include[2]) if include else ""
+
+
+def pins_of(lock: str) -> Named:
+    return by_name(entry for entry in entries(lock) if entry.version)
+
+
+def asked(source: str) -> tuple[Named, Named]:
+    """Return the requirements of an .in file and of those that it includes, and its constraints."""
+    kinds = sources_of(source)
+    needs, limits = (
+        by_name(e for name, kind in kinds.items() if kind == part for e in entries(name))
+        for part in "rc"
+    )
+    return needs, limits
+
+
+def by_name(found: Iterable[Entry]) -> Named:
+    named: Named = {}
+    for entry in found:
+        if entry.requirement:
+            named.setdefault(canonicalize_name(entry.requirement.name), []).append(entry)
+    return named
+
+
+def places_of(requires: SpecifierSet) -> Iterator[Place]:
+    """Yield what markers see on each system and Python that a lock is for."""
+    for minor, system in product(range(20), SYSTEMS):
+        version = f"3.{minor}"
+        if requires.contains(f"{version}.0"):
+            python = {"python_version": version, "python_full_version": f"{version}.0"}
+            yield CPYTHON | python | dict(zip(MARKERS, system, strict=True))
+
+
+def at(place: Place, named: Named) -> Named:
+    """Return the entries that apply in one place."""
+    chosen = {
+        name: [entry for entry in found if entry.applies(place)] for name, found in named.items()
+    }
+    return {name: found for name, found in chosen.items() if found}
 
 
 def few(names: list[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    names = list(dict.fromkeys(names))
-    more = f" and {len(names) - 8} more" if len(names) > 9 else ""
-    return ", ".join(names[: 8 if more else 9]) + more
-
-
-if __name__ == "__main__":
-    main()
+    """Return the first of some names, and whether there are more."""
+    return textwrap.shorten(", ".join(dict.fromkeys(names)), 500, placeholder=" and more")

@@ -14,7 +14,7 @@ from machine import (
     run,
     run_hashed,
     succeeds,
-    without_index,
+    without_settings,
 )
 from project import Problem, load, read
 
@@ -66,7 +66,7 @@ def part_of_lock(part: str, folder: Path) -> Path:
 def refuse_stale(_: Path) -> None:
     """Refuse a lock that does not fit pyproject.toml."""
     # uv cannot check a lock with addresses offline, because it would have to ask there.
-    if "source = { url" not in read("uv.lock") and not lock_fits("uv", without_index()):
+    if "source = { url" not in read("uv.lock") and not lock_fits("uv", without_settings()):
         raise Problem("uv.lock does not fit pyproject.toml: run `make lock`.")
 
 
@@ -87,11 +87,16 @@ def uv_pin() -> str:
     return ""
 
 
-def make(uv: str, options: tuple[str, ...]) -> None:
-    """Lock what pyproject.toml asks for, in place."""
+def make(uv: str, options: tuple[str, ...] = (), folder: Path = Path()) -> None:
+    """Lock what pyproject.toml asks for in place or, with the same versions, in a folder."""
     print("Resolving pyproject.toml", flush=True)
-    lost = [f"--upgrade-package={name}" for name in unhashed()]
-    run(uv, "lock", *(options or lost), env=environment() | own_index())
+    if folder != Path():
+        ask_for_pins(uv, folder)
+    elif not options:
+        options = tuple(f"--upgrade-package={name}" for name in unhashed())
+    # An index of pip's stays out of uv.lock.
+    own_index = {"UV_DEFAULT_INDEX": os.environ.get("UV_DEFAULT_INDEX", "")}
+    run(uv, "lock", "--project", folder, *options, env=environment() | own_index)
 
 
 def unhashed() -> list[str]:
@@ -104,8 +109,8 @@ def unhashed() -> list[str]:
     return names
 
 
-def make_again(uv: str, folder: Path) -> None:
-    """Lock the same versions, which stand as constraints, in a folder."""
+def ask_for_pins(uv: str, folder: Path) -> None:
+    """Write a pyproject.toml into a folder that has the locked versions as constraints."""
     options = ["--all-groups", "--all-extras", "--no-hashes", "--no-annotate", "--no-header"]
     pinned = re.findall(r"(?m)^\w.*==.*", read(export(uv, folder, *options)))
     versions = "constraint-dependencies = [" + "".join(f'"{pin}", ' for pin in pinned)
@@ -115,7 +120,6 @@ def make_again(uv: str, folder: Path) -> None:
     else:
         text = re.sub(r"(?m)^\[tool\.uv]$|\Z", f"[tool.uv]\n{versions}]", text, count=1)
     (folder / "pyproject.toml").write_text(text, encoding="utf-8")
-    run(uv, "lock", "--quiet", "--project", folder, env=environment() | own_index())
 
 
 def pinned_files(lock_file: Path) -> dict[str, set[str]]:
@@ -126,11 +130,6 @@ def pinned_files(lock_file: Path) -> dict[str, set[str]]:
         }
         for package in load(lock_file).get("package", [])
     }
-
-
-def own_index() -> dict[str, str]:
-    """Return what keeps an index of pip's out of uv.lock."""
-    return {"UV_DEFAULT_INDEX": os.environ.get("UV_DEFAULT_INDEX", "")}
 
 
 def with_uv_lock(_: Path) -> Path:

@@ -1,28 +1,31 @@
-"""Check that uv.lock holds what a lock promises, without network.
-
-    python tools/lockcheck.py [--root FOLDER]
+"""Find what is wrong with uv.lock and what it is made of, without network.
 
 uv says whether the lock fits pyproject.toml; the rest is what uv accepts and this project does not.
-Nothing is written. Each failure is one sentence on standard error, with what to do about it.
-
-Exit codes: 0 the lock is right, 1 it is not, 2 wrong usage.
+`tools/packages.py check` prints what this finds: one sentence for each failure, with what to do about it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lock import LOCKS
-from project import LOGIN, MACHINE_PATH, MERGE_MARKERS, READY, Problem, bare, load, read
+from machine import need_uv, run_quietly, without_settings
+from project import (
+    LOGIN,
+    MACHINE_PATH,
+    MERGE_MARKERS,
+    READY,
+    Problem,
+    bare,
+    load,
+    oldest_python,
+    read,
+)
 
 if READY:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -36,55 +39,40 @@ TORCH = (
 ARCHIVE = "name an archive, which gets a hash: `NAME @ https://HOST/ARCHIVE.tar.gz`"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    root = Path(__file__).resolve().parent.parent
-    parser.add_argument("--root", type=Path, default=root, help="folder of the lock")
-    args = parser.parse_args()
-    if not args.root.is_dir():
-        parser.error(f"--root {args.root}: there is no such folder")
-    os.chdir(args.root)
-    if not READY:
-        sys.exit("lockcheck.py needs the package `packaging`: run it through `make lint`.")
-    found = failures()
-    for sentence in found:
-        print(sentence, file=sys.stderr)
-    sys.exit(1 if found else 0)
-
-
 def failures(sources_only: bool = False) -> list[str]:
     """Return a sentence for each failure of the lock, or of the files that it is made of.
 
     Where a source is wrong, the lock is not looked at, because one cause gives one sentence.
     """
-    found = list(dict.fromkeys(check_files(sources_only)))
-    if not found:
-        found = list(dict.fromkeys(check_sources()))
-    if not found and not sources_only:
-        found = list(dict.fromkeys(check_locks()))
-    return found
+    found = list(check_files(sources_only)) or list(dict.fromkeys(check_sources()))
+    return found or ([] if sources_only else list(dict.fromkeys(check_locks())))
 
 
 def check_files(may_be_missing: bool) -> Iterator[str]:
     for name in ("pyproject.toml", "uv.lock"):
-        path = Path(name)
-        whole = f"bring it back with `git checkout HEAD {name}`"
         made = name == "uv.lock"
+        whole = f"bring it back with `git checkout HEAD {name}`"
         try:
-            text = read(path)
-            if MERGE_MARKERS.search(text):
+            if MERGE_MARKERS.search(read(name)):
                 yield f"{name} has merge markers: {whole if made else 'edit it'}, then run `make lock`."
-            elif not path.is_file() and not (may_be_missing and made):
-                create = ", or create it with `make lock`" if made else ""
-                yield f"{name} is missing: {whole}{create}."
-            else:
-                SpecifierSet(load(path).get("project", {}).get("requires-python", ""))
+            elif not Path(name).is_file() and not (may_be_missing and made):
+                yield f"{name} is missing: {whole}{', or create it with `make lock`' * made}."
+            elif load(Path(name)) and not made:
+                pythons()
         except Problem as problem:
             yield str(problem)
-        except InvalidSpecifier as error:
-            yield f"pyproject.toml cannot be read ({error}): correct it by hand."
+
+
+def pythons() -> SpecifierSet:
+    """Return the Pythons that the project admits; an oldest one has to be among them."""
+    try:
+        found = SpecifierSet(
+            load(Path("pyproject.toml")).get("project", {}).get("requires-python", "")
+        )
+    except InvalidSpecifier as error:
+        raise Problem(f"pyproject.toml cannot be read ({error}): correct it by hand.") from None
+    oldest_python()
+    return found
 
 
 def check_sources() -> Iterator[str]:
@@ -121,28 +109,24 @@ def cuda_for_cpu() -> Iterator[str]:
 
 def check_locks() -> Iterator[str]:
     yield from cuda_for_cpu()
-    project = load(Path("pyproject.toml"))
-    requires = SpecifierSet(project.get("project", {}).get("requires-python", ""))
-    yield from check_python(requires)
+    yield from check_python()
     yield from check_private("uv.lock", read("uv.lock"))
     packages = load(Path("uv.lock")).get("package", [])
     # The project itself has no file.
     packages = [package for package in packages if "." not in package.get("source", {}).values()]
     yield from check_hashes(packages)
-    yield from check_addresses(packages, project)
-    yield from check_fit(requires)
+    yield from check_addresses(packages, load(Path("pyproject.toml")))
+    yield from check_fit()
 
 
-def check_python(requires: SpecifierSet) -> Iterator[str]:
+def check_python() -> Iterator[str]:
     line = re.compile(r"^FROM \S*python:(\d+\.\d+)\S* AS pinned", re.MULTILINE | re.IGNORECASE)
-    image = found[1] if (found := line.search(read("Dockerfile"))) else ""
-    if image and not any(requires.contains(f"{image}.{patch}") for patch in range(100)):
+    image, requires = line.search(read("Dockerfile")), pythons()
+    if image and not any(requires.contains(f"{image[1]}.{patch}") for patch in range(100)):
         yield (
-            f"pyproject.toml has requires-python {requires}, and the image has Python {image}:"
+            f"pyproject.toml has requires-python {requires}, and the image has Python {image[1]}:"
             " change requires-python, then run `make lock`."
         )
-    if not any(bound.operator in (">=", "~=", "==", "===") for bound in requires):
-        yield 'pyproject.toml needs a line like requires-python = ">=3.11": add it.'
 
 
 def check_hashes(packages: list[dict]) -> Iterator[str]:
@@ -161,13 +145,13 @@ def check_addresses(packages: list[dict], project: dict) -> Iterator[str]:
     """Check that each file lies with its index, or where pyproject.toml says."""
     named = json.dumps(project)
     indexes = project.get("tool", {}).get("uv", {}).get("index", [])
-    known = {bare(index.get("url", "")) for index in indexes} | {PUBLIC_INDEX}
+    known = {bare(index.get("url", "")).rstrip("/") for index in indexes} | {PUBLIC_INDEX}
     sites = {site(url) for url in known | {PUBLIC_FILES}}
     unknown: set[str] = set()
     foreign: dict[str, str] = {}
     for package in packages:
         source = package.get("source", {})
-        index = bare(source.get("registry", PUBLIC_INDEX))
+        index = bare(source.get("registry", PUBLIC_INDEX)).rstrip("/")
         files = [*package.get("wheels", []), *filter(None, [package.get("sdist")]), source]
         urls = [file["url"] for file in files if "url" in file]
         if index not in known:
@@ -201,22 +185,20 @@ def insecure(url: str) -> bool:
     return not re.match(r"https://|http://(localhost|127\.\d+\.\d+\.\d+|\[::1])[:/]", bare(url))
 
 
-def check_fit(requires: SpecifierSet) -> Iterator[str]:
+def check_fit() -> Iterator[str]:
     """Ask uv, where no setting of this machine can make it doubt the lock."""
-    folders = [Path(".venv/bin"), Path(".venv/Scripts"), Path(sys.executable).parent]
-    path = [*(str(folder.absolute()) for folder in folders), os.environ.get("PATH", "")]
-    uv = shutil.which("uv", path=os.pathsep.join(path))
-    if not uv:
-        yield "There is no uv to check uv.lock with: run `make setup`."
-        return
-    command = [uv, "lock", "--check", "--offline", "--no-cache", "--verbose", "--color=never"]
-    if requires.contains("{}.{}.{}".format(*sys.version_info)):
+    command = [
+        need_uv(),
+        "lock",
+        "--check",
+        "--offline",
+        "--no-cache",
+        "--verbose",
+        "--color=never",
+    ]
+    if pythons().contains("{}.{}.{}".format(*sys.version_info)):
         command.append(f"--python={sys.executable}")  # uv would look for another one.
-    environment = {name: value for name, value in os.environ.items() if name[:3] != "UV_"}
-    environment |= {"UV_NO_SYSTEM_CONFIG": "1", "XDG_CONFIG_HOME": os.devnull}
-    result = subprocess.run(
-        command, env=environment, check=False, capture_output=True, encoding="utf-8"
-    )
+    result = run_quietly(*command, env=without_settings())
     if result.returncode == 0:
         return
     if reason := re.search(r"existing lockfile due to (.*)", result.stderr):
@@ -225,7 +207,3 @@ def check_fit(requires: SpecifierSet) -> Iterator[str]:
         reason = re.search(r"^error: (.*)", result.stderr, re.MULTILINE)
         why = reason[1] if reason else f"it ended with {result.returncode}"
         yield f"uv cannot check uv.lock ({why}): correct that, then run `make lock`."
-
-
-if __name__ == "__main__":
-    main()

@@ -473,8 +473,15 @@ def test_a_folder_of_a_repository_gets_no_hooks_and_a_sentence(repository):
     shutil.copytree(repository.folder / "tools", folder / "tools")
     (folder / ".venv").symlink_to(repository.venv)
     (sentence,) = repository.at(folder).hooks().splitlines()
-    assert sentence.startswith("This folder is not the top of its git repository")
+    assert sentence == "No hooks: they work only at the top of a git repository."
     assert installed(repository) == {}
+
+
+def test_a_repository_that_git_refuses_gets_its_reason(repository):
+    other_owner = os.environ | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    (sentence,) = repository.hooks(env=other_owner, fails=True).splitlines()
+    assert sentence.startswith("git cannot use this repository. It says: fatal: detected dubious")
+    assert "git config --global --add safe.directory" in sentence
 
 
 def test_hooks_that_git_looks_for_elsewhere_get_a_sentence(repository):

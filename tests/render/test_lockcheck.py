@@ -1,4 +1,4 @@
-"""tools/lockcheck.py: which locks it accepts, and what it says of those that it refuses."""
+"""tools/packages.py check: which locks it accepts, and what it says of those that it refuses."""
 
 import hashlib
 import re
@@ -12,8 +12,6 @@ import pytest
 
 from tests.support import BIN, PROGRAMS, ROOT, choices, run
 
-LOCKCHECK = PROGRAMS["requirements"] / "lockcheck.py"
-UV_LOCKCHECK = PROGRAMS["uv"] / "lockcheck.py"
 DIRECT = "-r requirements.in"
 ARCHIVE = "https://example.org/home/ada/tiny-1.0.tar.gz"
 
@@ -161,15 +159,15 @@ WRONG = {
     ),
     "a removed package": (
         {"requirements.in": "pandas\n"},
-        "requirements.txt has numpy, which requirements.in does not name: run `make lock`.",
+        "python_full_version >= '3.12', which requirements.in does not explain: run `make lock`.",
     ),
     "a removed development package": (
         {"dev-requirements.in": "-c requirements.txt\n"},
-        "dev-requirements.txt has pytest, which dev-requirements.in does not name: run `make",
+        "dev-requirements.txt has pytest==9.1.0, six==1.17.0, which dev-requirements.in does not explain: run `make",
     ),
     "a package that nobody asked for": (
         locks(pin("poison==1.0")),
-        "requirements.txt has poison, which requirements.in does not name: run `make lock`.",
+        "requirements.txt has poison==1.0, which requirements.in does not explain: run `make lock`.",
     ),
     "another range": (
         {"requirements.in": "numpy\npandas <3\n"},
@@ -205,7 +203,7 @@ WRONG = {
     ),
     "a version instead of an archive": (
         asks("tiny") | locks(pin(f"tiny @ {ARCHIVE}", DIRECT)),
-        f"asks for tiny, and requirements.txt has tiny @ {ARCHIVE}: run `make lock`.",
+        f"requirements.txt has an address that no .in file has, {ARCHIVE}: run `make lock`.",
     ),
     "an empty lock": (
         {"requirements.txt": ""},
@@ -225,24 +223,24 @@ WRONG = {
     ),
     "a constraint file that is not there": (
         {"dev-requirements.in": "-c requirement.txt\npytest\n"},
-        "dev-requirements.in, line 1, names requirement.txt, which is missing: correct that line.",
+        "dev-requirements.in, line 1, names requirement.txt, which is not in the project: bring it",
     ),
     "pins without hashes": (
         locks("tiny==1.0\n    # via pandas\n", "wee==1.0 ; os_name == 'nt'\n    # via pandas\n"),
-        "requirements.txt has no hashes for tiny, wee: run `make lock`.",
+        "lines without an exact version and a hash, tiny==1.0, wee==1.0 ; os_name == 'nt': run `make lock`.",
     ),
     "a weak hash": (
         locks(f"tiny==1.0 --hash=md5:{'0' * 32}\n    # via pandas\n"),
-        "requirements.txt, line 19, is no exact version with a hash, `tiny==1.0 --hash=md5:0000",
+        "requirements.txt has lines without an exact version and a hash, tiny==1.0 --hash=md5:0000",
     ),
     "half a hash": (
         locks("tiny==1.0 --hash=sha256:19774e4a\n    # via pandas\n"),
-        "is no exact version with a hash, `tiny==1.0 --hash=sha256:19774e4a`: run `make lock`.",
+        "has lines without an exact version and a hash, tiny==1.0 --hash=sha256:19774e4a: run `make",
     ),
     "a password in a lock": (
         locks("--index-url https://ada:s3cret@example.org/simple\n"),  # pragma: allowlist secret
         "requirements.txt has a user name or a password for example.org: run `make lock`.",
-        "exact version with a hash, `--index-url https://example.org/simple`: run `make lock`.",
+        "an exact version and a hash, --index-url https://example.org/simple: run `make lock`.",
     ),
     "a password in a remark": (
         asks("# see https://ada:s3cret@example.org/wiki"),  # pragma: allowlist secret
@@ -270,15 +268,15 @@ WRONG = {
     ),
     "a lock of pip-compile for another Python": (
         {"requirements.txt": by_pip_compile("3.10") + PINS},
-        "requirements.txt was made for Python 3.10, not 3.13: run `make lock`.",
+        "requirements.txt was not made for all Pythons and systems of the project: run `make lock`.",
     ),
     "a lock of uv for fewer Pythons": (
         {"requirements.txt": by_uv("requirements", "=3.12") + PINS},
-        "requirements.txt was made for Python 3.12, not 3.11: run `make lock`.",
+        "requirements.txt was not made for all Pythons and systems of the project: run `make lock`.",
     ),
     "a lock of an older uv for fewer Pythons": (
         {"requirements.txt": by_uv("requirements", " 3.12") + PINS},
-        "requirements.txt was made for Python 3.12, not 3.11: run `make lock`.",
+        "requirements.txt was not made for all Pythons and systems of the project: run `make lock`.",
     ),
     "a pyproject.toml that is none": ({"pyproject.toml": "[project\n"}, "cannot be read (Expected"),
     "a requires-python that is none": (
@@ -303,11 +301,11 @@ WRONG = {
     ),
     "another version for development": (
         {"dev-requirements.txt": DEV + PYTEST + pin("six==1.16.0", "pytest")},
-        "requirements.txt has six==1.17.0, and dev-requirements.txt has six==1.16.0: run `make lock`",
+        "dev-requirements.txt have different versions or hashes of six: run `make lock`, with the line",
     ),
     "an address that nobody asked for": (
         locks(pin(f"tiny @ {ARCHIVE}", "pandas")),
-        f"requirements.txt, line 19, has an address that no .in file has, tiny @ {ARCHIVE}: run",
+        f"requirements.txt has an address that no .in file has, {ARCHIVE}: run `make lock`.",
     ),
     "an address that a comment lays at the door of the other lock": (
         {
@@ -316,19 +314,19 @@ WRONG = {
                 "# via ", "# via -c requirements.txt, "
             )
         },
-        f"dev-requirements.txt, line 3, has an address that no .in file has, pytest @ {ARCHIVE}: run",
+        f"dev-requirements.txt has an address that no .in file has, {ARCHIVE}: run `make lock`.",
     ),
     "a package that only a package needs that is not there": (
         locks(pin("poison==1.0", "venom")),
-        "requirements.txt has poison, which requirements.in does not name: run `make lock`.",
+        "requirements.txt has poison==1.0, which requirements.in does not explain: run `make lock`.",
     ),
     "two packages that only each other needs": (
         locks(pin("poison==1.0", "venom"), pin("venom==1.0", "poison")),
-        "requirements.txt has poison, venom, which requirements.in does not name: run `make lock`.",
+        "requirements.txt has poison==1.0, venom==1.0, which requirements.in does not explain: run `make lock`.",
     ),
     "two pins for one place, as a merge leaves them": (
         locks(pin("pandas==3.0.2", DIRECT)),
-        "requirements.txt has pandas==3.0.1 and pandas==3.0.2 at one place: run `make lock`.",
+        "asks for pandas >=2,<4, and requirements.txt has pandas==3.0.1 and pandas==3.0.2: run `make lock`.",
     ),
     "a fork that has lost its marker": (
         {
@@ -338,19 +336,19 @@ WRONG = {
             + PANDAS
             + SIX
         },
-        "requirements.txt has numpy==2.4.6 and numpy==2.5.5 ; python_full_version >= '3.12' at one",
+        "requirements.txt has numpy==2.4.6 and numpy==2.5.5 ; python_full_version >= '3.12': run `make",
     ),
     "a lock for one system": (
         {"requirements.txt": RUN.replace("--universal ", "") + PINS},
-        "requirements.txt was made for one system and Python: run `make lock`.",
+        "requirements.txt was not made for all Pythons and systems of the project: run `make lock`.",
     ),
     "a lock for the newest Python": (
         {"requirements.txt": RUN.replace("--python-version=3.11 ", "") + PINS},
-        "requirements.txt was made for one system and Python: run `make lock`.",
+        "requirements.txt was not made for all Pythons and systems of the project: run `make lock`.",
     ),
     "a lock without annotations": (
         {"requirements.txt": RUN + re.sub(r"    # via.*\n|    #   .*\n", "", PINS)},
-        "requirements.txt does not say which package needs which: run `make lock`.",
+        "requirements.txt has six==1.17.0, which requirements.in does not explain: run `make lock`.",
     ),
     "a pin out of the limits of a constraint file": (
         {**asks("-c limits.txt"), "limits.txt": "six <1.17\n"},
@@ -381,15 +379,15 @@ WRONG = {
     ),
     "another hash for development": (
         {"requirements.txt": RUN + PINS.replace(digest("six==1.17.0"), f"sha256:{'a' * 64}")},
-        "txt have different hashes for six: run `make lock`.",
+        "dev-requirements.txt have different versions or hashes of six: run `make lock`, with the line",
     ),
     "one hash more for development": (
         {"dev-requirements.txt": DEV + PYTEST + pin(f"six==1.17.0 --hash={digest('')}", "pytest")},
-        "txt have different hashes for six: run `make lock`.",
+        "dev-requirements.txt have different versions or hashes of six: run `make lock`, with the line",
     ),
     "one hash less for development": (
         {"requirements.txt": RUN + PINS.replace("six==1.17.0", f"six==1.17.0 --hash={digest('')}")},
-        "txt have different hashes for six: run `make lock`.",
+        "dev-requirements.txt have different versions or hashes of six: run `make lock`, with the line",
     ),
 }
 REASONS = {
@@ -410,7 +408,7 @@ REASONS = {
     "names a file of one machine: keep the name of the package alone.": (
         "packaging @ file:///home/conda/feedstock_root/build_artifacts/packaging",
     ),
-    "names a file of one machine, /home/ada/more.in: bring it into the project.": (
+    "names /home/ada/more.in, which is not in the project: bring it in, or correct the line.": (
         "-r /home/ada/more.in",
     ),
     "has a URL without a name: write `NAME @ URL`.": (ARCHIVE,),
@@ -443,7 +441,7 @@ NO_PIN = (
 WRONG |= {
     f"{line} in .txt": (
         locks(f"{line}\n    # via pandas\n"),
-        f"requirements.txt, line 19, is no exact version with a hash, `{line}`: run `make lock`.",
+        f"requirements.txt has lines without an exact version and a hash, {line}: run `make lock`.",
     )
     for line in NO_PIN
 }
@@ -712,11 +710,11 @@ OLDER = {
             + f"numpy==1.26.4\n    # via\n    #   -c {HOST}\n    #   pytest\n"
             + "pytest==8.3.4\n    # via -r dev-requirements.in\n",
         },
-        "requirements.txt was made for Python 3.10, not 3.12",
-        "dev-requirements.txt was made for Python 3.10, not 3.12",
-        "requirements.txt has no hashes for numpy, pandas",
+        "requirements.txt was not made for all Pythons and systems of the project",
+        "dev-requirements.txt was not made for all Pythons and systems of the project",
+        "requirements.txt has lines without an exact version and a hash, numpy==1.26.4, pandas==2.2.3",
         f"dev-requirements.txt has a path of one machine, {HOST}",
-        "dev-requirements.txt has no hashes for numpy, pytest",
+        "dev-requirements.txt has lines without an exact version and a hash, numpy==1.26.4, pytest==",
     ),
     "a list of what an image had": (
         {
@@ -724,7 +722,7 @@ OLDER = {
             "requirements.txt": "# AUTO GENERATED FILE - DO NOT EDIT BY HAND\nfastapi==0.63.0\n"
             "gunicorn==20.1.0\npsycopg2==2.8.6\nSQLAlchemy==1.4.11\nuvloop==0.15.2\n",
         },
-        "requirements.txt has fastapi==0.63.0, gunicorn==20.1.0, uvloop==0.15.2, which requirements.in",
+        "psycopg2==2.8.6, SQLAlchemy==1.4.11, uvloop==0.15.2, which requirements.in has not: add it to",
     ),
     "a list that was written by hand, and forgotten": (
         {
@@ -732,7 +730,7 @@ OLDER = {
             "requirements.txt": "Cython==0.28.5\nnumpy==1.15.2\n# ^^^ the above need NumPy ^^^\n"
             "pandas==0.23.4\nmatplotlib\n",
         },
-        "requirements.txt has matplotlib, which requirements.in has not: add it to requirements.in, or",
+        "numpy==1.15.2, pandas==0.23.4, matplotlib, which requirements.in has not: add it to requirements",
     ),
 }
 
@@ -826,8 +824,8 @@ def test_nothing_is_written_not_even_a_cache(base, project, tmp_path, monkeypatc
 
 def test_the_project_is_found_from_every_folder(project):
     folder = project({"notebooks/x": "", "requirements.in": "pandas\n"})
-    shutil.copytree(LOCKCHECK.parent, folder / "tools")
-    command = [sys.executable, "../tools/lockcheck.py"]
+    shutil.copytree(PROGRAMS["requirements"], folder / "tools")
+    command = [sys.executable, "../tools/packages.py", "check"]
     (sentence,) = run(*command, cwd=folder / "notebooks", fails=True).stderr.splitlines()
     assert sentence.startswith("requirements.txt has numpy")
 
@@ -853,34 +851,21 @@ def test_a_machine_without_uv_or_packaging_is_told(project, tmp_path, monkeypatc
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare")
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = project({}, UV_PROJECT)
-    command = [tmp_path / "bare/bin/python", UV_LOCKCHECK, "--root", folder]
+    program = PROGRAMS["uv"] / "packages.py"
+    command = [tmp_path / "bare/bin/python", program, "--root", folder, "check"]
     assert run(*command, fails=True).stderr == (
-        "lockcheck.py needs the package `packaging`: run it through `make lint`.\n"
+        "The lock check needs the package `packaging`: run it through `make lint`.\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(Path(packaging.__file__).parent.parent))
-    assert run(*command, fails=True).stderr == (
-        "There is no uv to check uv.lock with: run `make setup`.\n"
-    )
+    assert run(*command, fails=True).stderr == ("There is no uv: run `make setup`.\n")
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/bin/uv").symlink_to(BIN / "uv")
     accept(folder, tmp_path / "bare/bin/python")
 
 
-@pytest.mark.parametrize("arguments", [["--rot", "."], ["--root", "nowhere"], ["a"]], ids=" ".join)
-def test_wrong_usage_ends_with_2(arguments):
-    result = subprocess.run(
-        [sys.executable, LOCKCHECK, *arguments], check=False, capture_output=True
-    )
-    assert result.returncode == 2
-
-
-def test_help_says_what_the_exit_codes_mean():
-    assert "Exit codes" in run(sys.executable, LOCKCHECK, "--help").stdout
-
-
 def check(folder: Path, python: Path = BIN / "python") -> subprocess.CompletedProcess:
     kind = "requirements" if (folder / "dev-requirements.in").exists() else "uv"
-    command = [python, PROGRAMS[kind] / "lockcheck.py", "--root", folder]
+    command = [python, PROGRAMS[kind] / "packages.py", "--root", folder, "check"]
     return subprocess.run(command, check=False, capture_output=True, encoding="utf-8")
 
 

@@ -339,9 +339,9 @@ def test_hooks_call_programs_that_the_lock_pins(stack, dependency_manager, rende
 def test_hooks_of_this_repository_are_those_of_projects(render):
     ours = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     made = (render() / ".pre-commit-config.yaml").read_text(encoding="utf-8")
-    check = f'"{HALVES["requirements"].relative_to(ROOT).as_posix()}/lockcheck.py", --root, .'
+    half = f'"PYTHONPATH={HALVES["requirements"].relative_to(ROOT).as_posix()}"'
     made = made.replace(
-        "python, tools/lockcheck.py", f"env, PYTHONPATH=template/tools, python, {check}"
+        "python, tools/packages.py", f"env, {half}, python, tools/packages.py, --root, ."
     ).replace(" tools/", " template/tools/")
     assert ours.startswith(made), "run `make hooks`"
 

@@ -237,12 +237,12 @@ def test_there_and_back_nothing_is_lost(project, index):
     assert "dependency-metadata" not in (project / "pyproject.toml").read_text()
     assert (project / "tools/gpu.py").exists()
     assert (project / "src/own.py").read_text() == "mine = 1\n"
-    run(BIN / "python", "tools/lockcheck.py", cwd=project)
+    run(BIN / "python", "tools/packages.py", "check", cwd=project)
 
     make(project, "update", "DATA=accelerator=cpu")
     commit_all(project, "Switch back")
     make(project, "torch", TORCH_INDEX=address)
-    run(BIN / "python", "tools/lockcheck.py", cwd=project)
+    run(BIN / "python", "tools/packages.py", "check", cwd=project)
     after = files_of(project, address)
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     assert changed == []

@@ -79,7 +79,7 @@ def test_pyproject_asks_for_what_the_in_files_asked_for(before, after):
 
 def test_everything_fits_and_nothing_is_left(after):
     run(".venv/bin/uv", "lock", "--check", cwd=after)
-    run(".venv/bin/python", "tools/lockcheck.py", cwd=after)
+    run(".venv/bin/python", "tools/packages.py", "check", cwd=after)
     assert not list(after.glob("*requirements*"))
     run("sh", "-ec", COMMIT, cwd=after)
     run("make", "lock", "setup", cwd=after)
