@@ -12,11 +12,14 @@ from tests.support import BIN, PROGRAMS, commit_all, run
 
 
 @pytest.fixture(scope="session")
-def python(clean_environment) -> str:
-    """The Python of the image, on this machine."""
-    find = "import machine; print(machine.find_python('3.13'))"
+def python(clean_environment, tmp_path_factory) -> str:
+    """The Python of the image, on this machine, as `make setup` finds it."""
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.11"\n')
+    create = "import machine; machine.create_venv('3.13')"
     tools = {**os.environ, "PYTHONPATH": str(PROGRAMS["requirements"])}
-    found = run(sys.executable, "-B", "-c", find, env=tools).stdout.splitlines()[-1]
+    run(sys.executable, "-B", "-c", create, cwd=folder, env=tools)
+    found = os.path.realpath(folder / ".venv/bin/python")
     if "3.13" not in run(found, "--version").stdout:
         pytest.skip("NOT TESTED: wheels on a laptop, because there is no Python 3.13")
     return found
