@@ -183,7 +183,7 @@ def test_torchvision_and_torchaudio_follow_torch(project, family):
         make(project, "torch", f"VERSION={torch}", TORCH_INDEX=address)
         pages = {path for path in asked if not path.endswith(".metadata")}
         assert pages == {f"/{name}/" for name in names}
-        run(BIN / "python", "tools/lockcheck.py", cwd=project)
+        run(BIN / "python", "tools/packages.py", "check", cwd=project)
         expected = {f"torch-{torch}+cpu", "torchaudio-2.11.0+cpu", f"torchvision-{vision}+cpu"}
         text = lock_of(project)
         from_there = re.findall(rf"{address}/(\w+-[\d.]+)%2B(cpu)", text)
