@@ -64,7 +64,7 @@ def image(podman, small_project) -> str:
 def test_the_image_of_podman_runs_as_any_user(podman, image):
     run = ["podman", "run", "--rm", *STRICT, "--user", "123456:654321"]
     assert "°C warmer in summer" in podman(*run, image)
-    # podman before 5 deleted this file where a certificate came along as a secret.
+    # podman 4.3 deleted this file where a certificate came along as a secret.
     certificates = ["--entrypoint", "ls", image, "/etc/ssl/certs/ca-certificates.crt"]
     assert podman(*run, *certificates)
 
