@@ -22,7 +22,7 @@ from project import read
 # These answers are choices, never a text about a project or a person.
 ANSWERS = "_commit|python_version|stack|accelerator|dependency_manager|base_image|ci|cluster"
 ENGINE = shlex.split(os.environ.get("ENGINE", "docker"))
-FORMAT = "client {{.Client.Version}}, server {{.Server.Version}}"
+FORMAT = "client {{.Client.Version}}{{with .Server}}, server {{.Version}}{{end}}"
 
 
 def answer(*command: str) -> str:
