@@ -7,7 +7,8 @@ is the multi-stage one that uv's guide shows, with UV_COMPILE_BYTECODE=1. Both s
 and install the same lock. Prints a Markdown table; times are seconds, sizes MB (10**6). What a host
 pulls is the sum of the layers that it does not have, compressed with gzip.
 
-Each cold build empties the cache mounts of the engine first, so that both download everything.
+The build cache of the engine is emptied first, because steps of an earlier run would count as unchanged,
+and its cache mounts before each cold build, so that both download everything.
 
 Exit codes: 0 done, 1 a build failed or no engine answers, 2 wrong usage.
 """
@@ -108,9 +109,10 @@ def measure(project: Path, base: str | None, runs: int, engine: str) -> None:
         return clock(engine, "build", *options, str(project))
 
     results: dict[str, dict[str, float]] = {kind: {} for kind in kinds}
+    prune = [engine, "builder", "prune", "--all", "--force"]
+    output(*prune)
     for kind, result in results.items():
-        prune = [engine, "builder", "prune", "--all", "--force", "--filter=type=exec.cachemount"]
-        output(*prune)
+        output(*prune, "--filter=type=exec.cachemount")
         result["cold build, s"] = build(kind, "--no-cache")
         changes = []
         for number in range(runs):
@@ -137,7 +139,7 @@ def write_naive(project: Path, base: str, package: str) -> Path:
     """Write the Dockerfile of a person beside the project's own, and return its path."""
     naive = project / ".naive" / "Dockerfile"
     naive.parent.mkdir()
-    shutil.copy(shutil.which("uv") or "uv", naive.with_name("uv"))
+    shutil.copy(Path(sys.executable).with_name("uv"), naive.with_name("uv"))
     text = UV if (project / "uv.lock").exists() else PIP
     naive.write_text(text.format(base=base, package=package))
     naive.with_name("Dockerfile.dockerignore").write_text(".git\n.venv\n")

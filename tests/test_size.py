@@ -11,7 +11,7 @@ from tests.support import ROOT
 # What the projects have now. A change that shortens something lowers its limit. Only what a person has
 # asked for raises one: `make sbom`, `verify` and `doctor` brought 268 lines, ten lines of make, four files;
 # JOBS and NETWORK of `make job`, and what it keeps when the disk is full, 60 lines and two lines of make.
-PROGRAM_LINES = {"requirements": 2741, "uv": 2546}
+PROGRAM_LINES = {"requirements": 2752, "uv": 2557}
 LONGEST_PROGRAM = 350
 LINES = {"Makefile": 112, ".pre-commit-config.yaml": 70}
 FILES = 45
