@@ -9,7 +9,6 @@ missing is part of the answer.
 import os
 import platform
 import re
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -18,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # Python leaves it out if PYTHON
 from machine import VENV_PYTHON, find_uv, output
 from packages import STATE, state
 from project import read
+from verify import ENGINE
 
 # These answers are choices, never a text about a project or a person.
 ANSWERS = "_commit|python_version|stack|accelerator|dependency_manager|base_image|ci|cluster"
-ENGINE = shlex.split(os.environ.get("ENGINE", "docker"))
 FORMAT = "client {{.Client.Version}}{{with .Server}}, server {{.Version}}{{end}}"
 
 

@@ -13,6 +13,8 @@ if not find_spec("packaging") and (pip := find_spec("pip")) and pip.origin:
     # pip brings a copy, which will do as long as the package is not installed.
     sys.path.append(str(Path(pip.origin).with_name("_vendor")))
 READY = bool(find_spec("packaging"))
+if READY:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 LOGIN = re.compile(r"://[^\s/]+@([^\s/\"']*)")
 MERGE_MARKERS = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
@@ -66,6 +68,16 @@ def oldest_python() -> str:
     if bound := re.search(r"(?:[>~]=|===?)\s*(\d+\.\d+(?:\.\d+)?)", requires):
         return bound[1]
     raise Problem('pyproject.toml needs a line like requires-python = ">=3.11": add it.')
+
+
+def pythons() -> SpecifierSet:
+    """Return the Pythons that the project admits; an oldest one has to be among them."""
+    try:
+        found = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
+    except InvalidSpecifier as error:
+        raise Problem(f"pyproject.toml cannot be read ({error}): correct it by hand.") from None
+    oldest_python()
+    return found
 
 
 def normal(name: str) -> str:

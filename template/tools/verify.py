@@ -60,9 +60,9 @@ def save(image: str, folder: str) -> tuple[dict, list[Path]]:
         archive.extractall(folder, filter="data")
     manifest = json.loads(Path(folder, "manifest.json").read_bytes())[0]
     settings = json.loads(Path(folder, manifest["Config"]).read_bytes())
-    for step in settings["history"] if "buildkit" not in str(settings["history"]) else ():
+    if "buildkit" not in str(settings["history"]):
         # podman's cache goes by the commits that filled it, which change nothing in the image.
-        step.pop("comment", None)
+        settings["history"] = [step | {"comment": ""} for step in settings["history"]]
     return settings, [Path(folder, layer) for layer in manifest["Layers"]]
 
 

@@ -24,11 +24,11 @@ from project import (
     load,
     oldest_python,
     pyproject,
+    pythons,
     read,
 )
 
 if READY:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.utils import canonicalize_name
 
 INCLUDE = re.compile(r"(?:-|--(?=requirement|constraint))([rc])(?:equirement|onstraint)?[ =]*(.+)")
@@ -64,7 +64,6 @@ REFUSED = {
     ),
 }
 
-
 Named = dict[str, list[Entry]]
 Place = dict[str, str]
 
@@ -92,16 +91,6 @@ def check_files(may_be_missing: bool) -> Iterator[str]:
                 pythons()
         except Problem as problem:
             yield str(problem)
-
-
-def pythons() -> SpecifierSet:
-    """Return the Pythons that the project admits; an oldest one has to be among them."""
-    try:
-        found = SpecifierSet(load(pyproject()).get("project", {}).get("requires-python", ""))
-    except InvalidSpecifier as error:
-        raise Problem(f"pyproject.toml cannot be read ({error}): correct it by hand.") from None
-    oldest_python()
-    return found
 
 
 def check_sources() -> Iterator[str]:
@@ -167,7 +156,7 @@ def check_handwriting(lock: str, source: str) -> Iterator[str]:
 def check_locks() -> Iterator[str]:
     yield from cuda_for_cpu()
     yield from check_python()
-    places = list(places_of(pythons()))
+    places = list(places_of())
     for lock, source in LOCKS.items():
         yield from check_lines(lock)
         yield from check_fit(lock, source, places)
@@ -320,8 +309,9 @@ def by_name(found: Iterable[Entry]) -> Named:
     return named
 
 
-def places_of(requires: SpecifierSet) -> Iterator[Place]:
+def places_of() -> Iterator[Place]:
     """Yield what markers see on each system and Python that a lock is for."""
+    requires = pythons()
     for minor, system in product(range(20), SYSTEMS):
         version = f"3.{minor}"
         if requires.contains(f"{version}.0"):

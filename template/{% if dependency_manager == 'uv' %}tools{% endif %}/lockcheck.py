@@ -19,16 +19,12 @@ from project import (
     LOGIN,
     MACHINE_PATH,
     MERGE_MARKERS,
-    READY,
     Problem,
     bare,
     load,
-    oldest_python,
+    pythons,
     read,
 )
-
-if READY:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 HASH = r"sha(?:256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})(?!\S)"
 PUBLIC_INDEX = "https://pypi.org/simple"
@@ -61,18 +57,6 @@ def check_files(may_be_missing: bool) -> Iterator[str]:
                 pythons()
         except Problem as problem:
             yield str(problem)
-
-
-def pythons() -> SpecifierSet:
-    """Return the Pythons that the project admits; an oldest one has to be among them."""
-    try:
-        found = SpecifierSet(
-            load(Path("pyproject.toml")).get("project", {}).get("requires-python", "")
-        )
-    except InvalidSpecifier as error:
-        raise Problem(f"pyproject.toml cannot be read ({error}): correct it by hand.") from None
-    oldest_python()
-    return found
 
 
 def check_sources() -> Iterator[str]:
@@ -187,15 +171,8 @@ def insecure(url: str) -> bool:
 
 def check_fit() -> Iterator[str]:
     """Ask uv, where no setting of this machine can make it doubt the lock."""
-    command = [
-        need_uv(),
-        "lock",
-        "--check",
-        "--offline",
-        "--no-cache",
-        "--verbose",
-        "--color=never",
-    ]
+    options = ["--check", "--offline", "--no-cache", "--verbose", "--color=never"]
+    command = [need_uv(), "lock", *options]
     if pythons().contains("{}.{}.{}".format(*sys.version_info)):
         command.append(f"--python={sys.executable}")  # uv would look for another one.
     result = run_quietly(*command, env=without_settings())
