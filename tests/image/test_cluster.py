@@ -102,8 +102,11 @@ def cluster(create, docker, engine, local_base, mountable):
     yield make
     make("cluster-down")
     label = f"label=com.docker.compose.project={settings['COMPOSE_PROJECT_NAME']}"
-    for list_all in (["ps", "--all"], ["volume", "ls"], ["network", "ls"]):
+    for list_all in (["ps", "--all"], ["network", "ls"]):
         assert docker(*list_all, "--quiet", "--filter", label).stdout == "", list_all
+    # What notebooks have fetched outlives the cluster.
+    volumes = docker("volume", "ls", "--quiet", "--filter", label).stdout.split()
+    assert set(volumes) <= {"pinbook-dask-cache"}
     assert not (folder / ".cluster").exists()
 
 
